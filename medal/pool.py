@@ -1,0 +1,197 @@
+"""Pool: who is labelled. It holds no images, and labels only what was paid for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from medal.errors import LabelNotPaid, UnitError
+from medal.split import PARTS, Split
+from medal.types import Targets
+from medal.units import Units
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """Answers of one annotator to one query.
+
+    Args:
+        ids: (K) units.
+        target: (K, W) float32; W = L for whole rows, 1 for a unit inside a row. 1 present, 0 absent, between 0 and 1
+            soft, NaN not given, -1 stated as uncertain.
+        kind: kind of the units.
+        seconds: (K) working time of the annotator, NaN when not measured.
+        annotator: who answered, as a pseudonym or a simulator's name.
+
+    Raises:
+        UnitError: when the three lengths differ, or on a value that is no label.
+    """
+
+    ids: tuple[str, ...]
+    target: Tensor
+    kind: str
+    seconds: tuple[float, ...]
+    annotator: str
+
+    def __post_init__(self) -> None:
+        if self.target.ndim != 2 or len(self.target) != len(self.ids) or len(self.seconds) != len(self.ids):
+            raise UnitError(
+                f"{len(self.ids)} ids, target of shape {tuple(self.target.shape)}, {len(self.seconds)} times; "
+                "expected one row and one time for each id"
+            )
+        strange = self.target[((self.target < 0) & (self.target != -1)) | (self.target > 1)]
+        if len(strange):
+            raise UnitError(f"an answer is {float(strange[0]):g}; expected 1, 0, a soft value between, NaN or -1")
+
+    @property
+    def mask(self) -> Tensor:
+        """(K, W) bool: what was answered at all."""
+        return ~torch.isnan(self.target)
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """Paid labels by row, ready for training.
+
+    Args:
+        rows: (n,) positions of rows with at least one paid unit, ascending.
+        target: (n, L) float32, NaN where nothing was paid or answered.
+    """
+
+    rows: Tensor
+    target: Targets
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One paid answer: the values, who gave them and when."""
+
+    values: Tensor
+    annotator: str
+    round: int
+
+
+@dataclass
+class Pool:
+    """State of one campaign: paid answers and retired units, by position.
+
+    Args:
+        units: every unit, in canonical order.
+        labels: (L) names of what is asked about a row.
+        split: part of each row.
+    """
+
+    units: Units
+    labels: tuple[str, ...]
+    split: Split
+    round: int = 0
+    _answers: dict[int, list[Answer]] = field(default_factory=dict, repr=False)
+    _retired: set[int] = field(default_factory=set, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.split.rows != self.units.rows:
+            raise UnitError("split and units list different rows; make both from the same source")
+        self._part = torch.tensor([PARTS.index(p) for p in self.split.parts], dtype=torch.int8)[self.units.row]
+
+    def candidates(self) -> Tensor:
+        """Units that may be asked: in the pool part, unpaid, not retired; (U,) int64 ascending."""
+        free = self._part == PARTS.index("pool")
+        taken = [*self._answers, *self._retired]
+        if taken:
+            free[torch.tensor(taken)] = False
+        return torch.nonzero(free).flatten()
+
+    def labelled(self, part: str = "pool") -> Tensor:
+        """Paid units of one part, (n,) int64 ascending."""
+        paid = torch.tensor(sorted(self._answers), dtype=torch.long)
+        return paid[self._part[paid] == PARTS.index(part)]
+
+    def is_paid(self, position: int) -> bool:
+        """Whether somebody has answered for this unit."""
+        return position in self._answers
+
+    def answer(self, annotations: Annotations) -> None:
+        """Records paid answers; a later answer for the same unit is a correction, and both are kept.
+
+        Raises:
+            UnitError: on unknown or doubled ids, on a unit of the test part, or on a target of the wrong kind or width;
+                nothing is recorded then.
+        """
+        if annotations.kind != self.units.kind:
+            raise UnitError(f"answers are about units of kind {annotations.kind!r}, the pool holds {self.units.kind!r}")
+        if len(set(annotations.ids)) != len(annotations.ids):
+            raise UnitError("one batch of answers names a unit twice; send a correction as a batch of its own")
+        width = 1 if self.units.inner else len(self.labels)
+        if annotations.target.shape[1] != width:
+            raise UnitError(
+                f"answers have {annotations.target.shape[1]} values for each {self.units.kind}, expected {width}"
+            )
+        positions = self.units.positions(annotations.ids).tolist()
+        for p, name in zip(positions, annotations.ids, strict=True):
+            if self.split.parts[int(self.units.row[p])] == "test":
+                raise UnitError(f"unit {name!r} belongs to the test split, which is never annotated in a campaign")
+        for p, values in zip(positions, annotations.target, strict=True):
+            self._answers.setdefault(p, []).append(
+                Answer(values.to(torch.float32, copy=True), annotations.annotator, self.round)
+            )
+
+    def retire(self, ids: Iterable[str]) -> None:
+        """Takes units out for good: they cannot be labelled."""
+        self._retired.update(self.units.positions(ids).tolist())
+
+    @property
+    def retired(self) -> tuple[str, ...]:
+        """Ids that were taken out."""
+        return tuple(self.units.ids[p] for p in sorted(self._retired))
+
+    def label(self, unit: str) -> Tensor:
+        """The paid answer for one unit, (W,) float32.
+
+        Raises:
+            LabelNotPaid: if nobody has answered for it.
+        """
+        position = int(self.units.positions([unit])[0])
+        if position not in self._answers:
+            raise LabelNotPaid(f"the label of {unit!r} was never paid for; ask the oracle through a query")
+        return self._answers[position][-1].values.clone()
+
+    def opinions(self, unit: str) -> Sequence[Answer]:
+        """Every answer for one unit, oldest first; empty when unpaid."""
+        return tuple(self._answers.get(int(self.units.positions([unit])[0]), ()))
+
+    def table(self, part: str = "pool") -> LabelTable:
+        """Paid labels of one part, one line for each row that has any.
+
+        Args:
+            part: "pool" (what the learner is trained with) or "validation" (what it is calibrated with).
+        """
+        paid = self.labelled(part)
+        if not len(paid):
+            return LabelTable(torch.empty(0, dtype=torch.long), torch.empty(0, len(self.labels)))
+        rows, line = torch.unique(self.units.row[paid], return_inverse=True)
+        target = torch.full((len(rows), len(self.labels)), float("nan"))
+        for p, i in zip(paid.tolist(), line.tolist(), strict=True):
+            values = self._answers[p][-1].values
+            if self.units.inner:
+                target[i, int(self.units.index[p])] = values[0]
+            else:
+                target[i] = values
+        return LabelTable(rows, target)
+
+    def positives(self) -> Tensor:
+        """Paid positives of each label in the pool part, (L,) int64."""
+        return (self.table().target == 1).sum(0)
+
+    def prevalence(self) -> Tensor:
+        """Share of positives among the paid answers of each label, (L,) in (0, 1).
+
+        The estimate of Jeffreys' prior, (0.5 + n1) / (1 + n); soft and uncertain answers are left out.
+        """
+        target = self.table().target
+        return (0.5 + (target == 1).sum(0)) / (1.0 + ((target == 1) | (target == 0)).sum(0))
