@@ -1,0 +1,172 @@
+"""What leaves a study: predictions on any data, and the weights with a card that says what they are good for."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from medal import assemble
+from medal.errors import StudyError
+from medal.learners.protocol import Learner
+from medal.recipe import Recipe
+from medal.run import load_run, settle
+from medal.seeding import Seed
+from medal.source import Progress, Source, silent
+from medal.storage import write_bytes, write_json
+from medal.study import Study
+
+
+def choose_study(folder: Path) -> Path:
+    """The study that a folder stands for: itself, or the main arm's first seed of a run.
+
+    Raises:
+        StudyError: if it was not begun.
+    """
+    if Study.exists(folder):
+        return folder
+    run = load_run(folder)
+    arm = run.main.arm
+    entry = next((e for e in run.studies if e.arm == arm and Study.exists(run.path(e))), None)
+    if entry is None:
+        raise StudyError(f"{folder}: no study of {arm!r} was begun; run `medal resume` first")
+    return run.path(entry)
+
+
+def trained_learner(
+    study: Study, recipe: Recipe, source: Source, cache: Path, progress: Progress
+) -> tuple[Learner, int]:
+    """The learner with the weights of the last round, and the round.
+
+    Raises:
+        StudyError: if nothing was trained yet, or the source asks about other labels.
+    """
+    event = study.ledger.last("trained")
+    if event is None:
+        raise StudyError(f"{study.folder.name} has no trained model yet; run `medal resume`")
+    labels = study.opened["data"]["labels"]
+    if list(source.labels) != labels:
+        raise StudyError(
+            f"the model answers {', '.join(labels)}; the data ask {', '.join(source.labels)}; set data.findings"
+        )
+    settle(recipe)
+    learner = assemble.learner_of(recipe, source, cache, progress)
+    number = int(event.content["round"])
+    seed = Seed(study.opened["seed"]) / f"round {number}" / "learner"
+    learner.load_state_dict(study.load_weights(number), seed)
+    return learner, number
+
+
+def predict(folder: Path, recipe: Recipe, out: Path, cache: Path, progress: Progress = silent) -> int:
+    """Writes the last model's probabilities for every image of the recipe's data as CSV, by pseudonym.
+
+    Args:
+        folder: study or run.
+        recipe: the study's, with other data where wanted.
+        out: CSV to write.
+        cache: of decoded images.
+        progress: told during long work.
+
+    Returns:
+        How many rows were written.
+    """
+    with Study.open(choose_study(folder), write=False) as study:
+        source = assemble.open_data(recipe, cache, progress).source
+        learner, _ = trained_learner(study, recipe, source, cache, progress)
+    outputs = learner.predict(progress=progress)
+    names = outputs.resolve({"prediction"}, "predict")
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["id", "patient", *source.labels])
+    for chunk in outputs.chunks(names, torch.arange(len(source.ids))):
+        present = chunk.distribution().mean(1)[..., 1]
+        for row, values in zip(chunk.rows.tolist(), present.tolist(), strict=True):
+            writer.writerow([source.ids[row], source.groups[row], *(f"{v:.6f}" for v in values)])
+    write_bytes(out, text.getvalue().encode())
+    return len(source.ids)
+
+
+def export(folder: Path, out: Path) -> Path:
+    """Writes the last model: weights as safetensors, a model card, and the recipe that rebuilds it.
+
+    Args:
+        folder: study or run.
+        out: new folder.
+
+    Returns:
+        The folder.
+    """
+    from medal.recipe import show
+    from medal.weights import save_weights
+
+    with Study.open(choose_study(folder), write=False) as study:
+        event = study.ledger.last("trained")
+        if event is None:
+            raise StudyError(f"{study.folder.name} has no trained model yet; run `medal resume`")
+        number = int(event.content["round"])
+        measured = [e.content for e in study.ledger.events("evaluated") if e.content["round"] == number]
+        state = study.load_weights(number)
+        recipe = Recipe.model_validate(study.opened["recipe"])
+        save_weights(out / "model.safetensors", state)
+        write_bytes(out / "recipe.yaml", show(recipe).encode())
+        write_json(out / "labels.json", study.opened["data"]["labels"])
+        card = model_card(study.opened, event.content, measured[-1] if measured else None, study.ledger.head())
+        write_bytes(out / "model_card.md", card.encode())
+    return out
+
+
+def model_card(
+    opened: Mapping[str, Any], trained: Mapping[str, Any], measured: Mapping[str, Any] | None, head: str
+) -> str:
+    """The text of the model card.
+
+    Args:
+        opened: content of the study's first event.
+        trained: content of the last training.
+        measured: content of its evaluation, None when there was none.
+        head: head hash of the journal.
+    """
+    data, recipe = opened["data"], opened["recipe"]
+    lines = [
+        f"# Model card: {opened['task']}, {opened['arm']}, seed {opened['seed']}",
+        "",
+        "For research. Not a medical device; not for diagnosis.",
+        "",
+        "| | |",
+        "| --- | --- |",
+        f"| answers | {', '.join(data['labels'])}; one probability each, independent of the others |",
+        f"| learner | `{recipe['learner']['use']}` |",
+        f"| data | {data['name']}: {data['rows']} images of {data['groups']} patients, digest `{data['digest'][:16]}` |",
+        f"| trained with | {trained['rows']} labelled images after round {trained['round']}, chosen by `{opened['arm']}` |",
+        f"| split | by patient, hash `{opened['split']['hash'][:16]}`, rows {opened['split']['counts']} |",
+        f"| weights | content hash `{trained['weights']}` |",
+        f"| journal | head hash `{head}` |",
+        f"| made with | medal {opened['medal']}, {', '.join(f'{k} {v}' for k, v in opened['versions'].items())} |",
+        "",
+        "The labelled images were not drawn at random: prevalence in them is not the prevalence of the clinic.",
+        "",
+    ]
+    return "\n".join([*lines, *_measures(measured)]) + "\n"
+
+
+def _measures(measured: Mapping[str, Any] | None) -> Sequence[str]:
+    if not measured or not measured.get("labels"):
+        return ["No test labels were at hand, so nothing was measured."]
+    rows = [
+        "## On the test split",
+        "",
+        "| label | AUROC | AUPRC | ECE | positives | negatives |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, m in measured["labels"].items():
+        values = [_shown(m[k]) for k in ("auroc", "auprc", "ece")] if m["estimable"] else ["not estimable"] * 3
+        rows.append(f"| {name} | {' | '.join(values)} | {m['positives']} | {m['negatives']} |")
+    return rows
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

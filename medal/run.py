@@ -1,0 +1,264 @@
+"""A run: the recipe's arm and its baselines, each with several seeds, in one folder that can be resumed.
+
+`run.json` is the index; each study below `studies/` keeps its own journal; `cache/` holds the decoded images that they share.
+Studies are independent, so how many run at a time changes nothing in them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medal.errors import ConfigError, MedalError, StudyError
+from medal.recipe import Recipe, with_strategy
+from medal.source import Progress, silent
+from medal.storage import read_json, write_json
+
+FORMAT = 1
+INDEX = "run.json"
+Notify = Callable[[str, str, int, int], None]
+"""Called as notify(study, what, done, total); study is "" for work that all studies share."""
+
+
+def quiet(study: str, what: str, done: int, total: int) -> None:
+    """Shows nothing."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One study of a run."""
+
+    folder: str
+    arm: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder: its recipe for each arm, and its studies.
+
+    Args:
+        folder: of the run.
+        name: of the recipe.
+        arms: arm -> recipe, the main arm first.
+        studies: in the order in which they are played.
+    """
+
+    folder: Path
+    name: str
+    arms: Mapping[str, Recipe]
+    studies: tuple[Entry, ...]
+
+    @property
+    def main(self) -> Recipe:
+        """The recipe of the main arm."""
+        return next(iter(self.arms.values()))
+
+    @property
+    def cache(self) -> Path:
+        """Folder of decoded images."""
+        return self.folder / "cache"
+
+    def path(self, entry: Entry) -> Path:
+        """Folder of one study."""
+        return self.folder / entry.folder
+
+    def write(self) -> None:
+        """Writes the index."""
+        write_json(
+            self.folder / INDEX,
+            {
+                "format": FORMAT,
+                "recipe": self.name,
+                "arms": {arm: recipe.model_dump(mode="json") for arm, recipe in self.arms.items()},
+                "studies": [{"folder": e.folder, "arm": e.arm, "seed": e.seed} for e in self.studies],
+            },
+        )
+
+
+def plan(name: str, recipe: Recipe, folder: Path) -> Run:
+    """What a run of this recipe comes to; nothing is written.
+
+    Args:
+        name: of the recipe.
+        recipe: resolved.
+        folder: where the run will lie.
+    """
+    arms = {recipe.arm: recipe} | {b: with_strategy(recipe, b) for b in recipe.baselines if b != recipe.arm}
+    seeds = range(recipe.seed, recipe.seed + recipe.seeds)
+    studies = tuple(Entry(f"studies/{arm}-seed{seed}", arm, seed) for seed in seeds for arm in arms)
+    return Run(folder, name, arms, studies)
+
+
+def load_run(folder: Path) -> Run:
+    """Reads the index of a run folder.
+
+    Raises:
+        StudyError: if it is none, or was written in another format.
+    """
+    if not (folder / INDEX).is_file():
+        raise StudyError(f"{folder} is no run: found no {INDEX}; give the folder that `medal run` made")
+    index = read_json(folder / INDEX)
+    if index.get("format") != FORMAT:
+        raise StudyError(
+            f"{folder} was written in run format {index.get('format')}, this medal reads {FORMAT}; begin a new run"
+        )
+    arms = {arm: Recipe.model_validate(values) for arm, values in index["arms"].items()}
+    return Run(folder, str(index["recipe"]), arms, tuple(Entry(**entry) for entry in index["studies"]))
+
+
+def task_of(recipe: Recipe) -> Any:
+    """The module that plays a recipe.
+
+    Raises:
+        ConfigError: if it is none of ours or of the entry-point group `medal.tasks`.
+    """
+    from importlib.metadata import entry_points
+
+    known = {e.value for e in entry_points(group="medal.tasks")}
+    if not recipe.task.startswith("tasks.") and recipe.task not in known:
+        raise ConfigError(
+            f"task: {recipe.task!r} is not registered under medal.tasks; known: {', '.join(sorted(known))}"
+        )
+    try:
+        return importlib.import_module(recipe.task)
+    except ModuleNotFoundError as error:
+        if error.name is None or not recipe.task.startswith(error.name):
+            raise
+        raise ConfigError(f"task: there is no module {recipe.task!r}; known: {', '.join(sorted(known))}") from None
+
+
+def settle(recipe: Recipe) -> None:
+    """Fixes what numbers depend on in this process: threads and deterministic kernels."""
+    import torch
+
+    torch.set_num_threads(recipe.resources.threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def play(recipe: Recipe, seed: int, folder: Path, cache: Path, progress: Progress = silent) -> str:
+    """Plays one study to its end.
+
+    Returns:
+        Why it ended.
+    """
+    settle(recipe)
+    loop = task_of(recipe).make(recipe, seed, folder, cache, progress)
+    try:
+        while not loop.finished:
+            loop.step()
+            progress(f"round {loop.pool.round}", loop.steps_done, loop.steps_total)
+        return loop.run()
+    finally:
+        loop.study.close()
+
+
+def processes_of(recipe: Recipe, studies: int) -> int:
+    """How many studies to play at a time: cores over threads, unless the recipe says otherwise."""
+    wanted = recipe.resources.processes
+    if wanted == "auto":
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        wanted = max(1, cores // recipe.resources.threads)
+    return max(1, min(int(wanted), studies))
+
+
+def execute(run: Run, notify: Notify = quiet) -> None:
+    """Plays every study that is not finished.
+
+    Args:
+        run: its index is written first, so that it can be resumed from any moment.
+        notify: told about every study's steps.
+
+    Raises:
+        MedalError: the first study's error, after the others have ended.
+    """
+    from medal import assemble
+
+    run.folder.mkdir(parents=True, exist_ok=True)
+    run.write()
+    settle(run.main)
+    # read every file once before the studies start, so that they find the cache filled
+    assemble.open_data(run.main, run.cache, lambda what, done, total: notify("", what, done, total))
+    at_a_time = processes_of(run.main, len(run.studies))
+    if at_a_time == 1:
+        for entry in run.studies:
+            play(run.arms[entry.arm], entry.seed, run.path(entry), run.cache, _to(notify, entry.folder))
+        return
+    _play_in_processes(run, at_a_time, notify)
+
+
+def _to(notify: Notify, study: str) -> Progress:
+    return lambda what, done, total: notify(study, what, done, total)
+
+
+def _play_in_processes(run: Run, at_a_time: int, notify: Notify) -> None:
+    context = multiprocessing.get_context("spawn")
+    messages = context.Queue()
+    listener = threading.Thread(target=_listen, args=(messages, notify), daemon=True)
+    listener.start()
+    try:
+        with ProcessPoolExecutor(at_a_time, context, _begin_worker, (messages,)) as workers:
+            jobs = {
+                workers.submit(_work, run.arms[e.arm].model_dump(mode="json"), e, run.path(e), run.cache): e
+                for e in run.studies
+            }
+            _raise_first(jobs)
+    finally:
+        messages.put(None)
+        listener.join(timeout=5)
+
+
+def _raise_first(jobs: Mapping[Future[str], Entry]) -> None:
+    waiting: set[Future[str]] = set(jobs)
+    failed: list[tuple[Entry, BaseException]] = []
+    while waiting:
+        done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+        failed += [(jobs[job], error) for job in done if (error := job.exception()) is not None]
+    if failed:
+        entry, error = failed[0]
+        if isinstance(error, MedalError):
+            raise type(error)(f"{entry.folder}: {error}") from error
+        raise StudyError(f"{entry.folder} stopped ({type(error).__name__}: {error}); `medal resume` goes on") from error
+
+
+def _listen(messages: Any, notify: Notify) -> None:
+    while (message := messages.get()) is not None:
+        notify(*message)
+
+
+_messages: Any = None
+
+
+def _begin_worker(messages: Any) -> None:
+    global _messages  # noqa: PLW0603 - a worker process has one queue for its whole life
+    _messages = messages
+
+
+def _work(recipe: Mapping[str, Any], entry: Entry, folder: Path, cache: Path) -> str:
+    last = [0.0]
+
+    def tell(what: str, done: int, total: int) -> None:
+        # a queue message costs more than a training step of a small net
+        if what.startswith("round") or time.monotonic() - last[0] > 0.2:
+            last[0] = time.monotonic()
+            _messages.put((entry.folder, what, done, total))
+
+    return play(Recipe.model_validate(recipe), entry.seed, folder, cache, tell)
+
+
+def study_folders(folder: Path) -> Sequence[Path]:
+    """The study folders of a run that were begun, or the study folder itself."""
+    from medal.study import Study
+
+    if Study.exists(folder):
+        return [folder]
+    run = load_run(folder)
+    return [run.path(e) for e in run.studies if Study.exists(run.path(e))]

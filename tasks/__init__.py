@@ -1,0 +1,1 @@
+"""Recipe families: one readable file each, `make(recipe, seed, folder, cache) -> loop`."""
