@@ -1,0 +1,180 @@
+"""The result in plain sentences, with the stamps that it must carry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from medal.report.curves import SEEDS_FOR_A_CLAIM, Paired, at_round, band_name, curve, last_common, paired, points
+from medal.report.history import POSITIVES_NEEDED, RANDOM, RunHistory, StudyHistory
+from medal.report.words import amount, counted, interval, number, signed
+
+STUDIES_LISTED = 3
+"""Unfinished studies that the head names; more are only counted."""
+
+
+@dataclass(frozen=True)
+class Headline:
+    """What a reader should know first.
+
+    Args:
+        title: of the report.
+        facts: (name, value): task, data, what was compared.
+        sentences: the result.
+        stamps: short warnings.
+    """
+
+    title: str
+    facts: tuple[tuple[str, str], ...]
+    sentences: tuple[str, ...]
+    stamps: tuple[str, ...]
+
+
+def headline(run: RunHistory) -> Headline:
+    """The head of the report."""
+    titles = [str(study.opened.get("recipe", {}).get("report", {}).get("title") or "") for study in run.studies]
+    title = next(filter(None, titles), f"{run.name}: active learning report")
+    return Headline(title, facts(run), sentences(run), stamps(run))
+
+
+def facts(run: RunHistory) -> tuple[tuple[str, str], ...]:
+    """Task, data, split, arms, seeds and state, as far as known."""
+    begun = [study for study in run.studies if study.opened]
+    first = begun[0].opened if begun else {}
+    data, counts = first.get("data", {}), first.get("split", {}).get("counts", {})
+    seeds = sorted({study.seed for study in run.studies})
+    found = [
+        ("Task", str(first.get("task", run.name))),
+        ("Data", _data(data)),
+        ("Split", ", ".join(f"{part} {amount(count)}" for part, count in counts.items())),
+        ("Compared", ", ".join(run.title(arm) for arm in run.arms)),
+        (counted(len(seeds), "seed").split(" ", 1)[1].capitalize(), ", ".join(map(str, seeds))),
+        ("Paid for", _paid(run)),
+        ("State", _state(run)),
+    ]
+    return tuple((name, value) for name, value in found if value)
+
+
+def _data(data: dict[str, object]) -> str:
+    if not data:
+        return ""
+    parts = [
+        counted(int(str(data[key])), one) for key, one in (("rows", "image"), ("groups", "patient")) if data.get(key)
+    ]
+    labels = data.get("labels")
+    if isinstance(labels, list | tuple):
+        parts.append(counted(len(labels), "label"))
+    return f"{data.get('name', 'unnamed')}: {', '.join(parts)}"
+
+
+def _paid(run: RunHistory) -> str:
+    spent = [study.rounds[-1] for study in run.studies if study.rounds]
+    if not spent:
+        return ""
+    most = max(spent, key=lambda last: last.items)
+    return f"up to {amount(most.items)} items ({number(most.minutes, 1)} expert minutes) in each study"
+
+
+def _state(run: RunHistory) -> str:
+    open_studies = unfinished(run)
+    if not open_studies:
+        return f"all {counted(len(run.studies), 'study', 'studies')} finished" if run.studies else "no studies"
+    text = f"{len(open_studies)} of {counted(len(run.studies), 'study', 'studies')} unfinished"
+    if len(open_studies) > STUDIES_LISTED:
+        return f"{text} (listed under Provenance)"
+    return f"{text} ({'; '.join(f'{study.name}: {progress(study)}' for study in open_studies)})"
+
+
+def unfinished(run: RunHistory) -> tuple[StudyHistory, ...]:
+    """Studies without a `closed` event."""
+    return tuple(study for study in run.studies if study.closed is None)
+
+
+def progress(study: StudyHistory) -> str:
+    """How far a study is, in words."""
+    if study.closed is not None:
+        return f"finished ({study.closed})" if study.closed else "finished"
+    if not study.opened:
+        return "not begun"
+    if not study.rounds:
+        return "nothing evaluated yet"
+    return f"evaluated up to round {study.rounds[-1].number}"
+
+
+def stamps(run: RunHistory) -> tuple[str, ...]:
+    """Short warnings that must stand beside the result."""
+    found = []
+    pairs = [paired(run, arm, "auroc") for arm in run.arms if arm != RANDOM]
+    counts = [len(pair.seeds) for pair in pairs if pair.seeds]
+    if counts and min(counts) < SEEDS_FOR_A_CLAIM:
+        found.append(f"underpowered: n = {min(counts)} < {SEEDS_FOR_A_CLAIM} paired seeds")
+    if RANDOM not in run.arms:
+        found.append("no random arm: no comparison")
+    if unfinished(run):
+        found.append("unfinished")
+    found += [f"bound: {arm} reads the truth" for arm in run.arms if run.bound(arm)]
+    return tuple(found)
+
+
+def sentences(run: RunHistory) -> tuple[str, ...]:
+    """The result, one or two sentences for each arm that is compared with random."""
+    if not any(points(study, "auroc", "items") for study in run.studies):
+        return (no_measures(run),)
+    rivals = [arm for arm in run.arms if arm != RANDOM]
+    if not rivals or RANDOM not in run.arms:
+        said = [_alone(run, arm) for arm in run.arms]
+        if RANDOM not in run.arms:
+            said.append("This run has no random arm, so nothing can be said about the benefit of choosing.")
+        return tuple(said)
+    return tuple(_against_random(run, arm) for arm in rivals)
+
+
+def no_measures(run: RunHistory) -> str:
+    """Why there is nothing to draw, in one sentence."""
+    rounds = [r for study in run.studies for r in study.rounds]
+    if not rounds:
+        return (
+            "Nothing has been evaluated yet: measures begin when the start set is answered and the first model trained."
+        )
+    if not any(r.labels for r in rounds):
+        return "Nothing could be measured: this run has no test set with labels."
+    needed = f"{POSITIVES_NEEDED} positives and negatives in the test set"
+    return f"There is no macro AUROC: no label has the {needed} that make it estimable."
+
+
+def _alone(run: RunHistory, arm: str) -> str:
+    n = last_common(run, [arm], "auroc")
+    line = curve(run.of(arm), "auroc", "items")
+    if n is None or line is None:
+        return f"{run.title(arm)}: no macro AUROC yet."
+    cost, value = at_round(line, n)
+    who = f"{run.title(arm)}, {counted(value.count, 'seed')}"
+    return f"At {amount(cost)} items, macro AUROC is {number(value.mean)} ({who})."
+
+
+def _against_random(run: RunHistory, arm: str) -> str:
+    ours, theirs = (curve(run.of(name), "auroc", "items") for name in (arm, RANDOM))
+    n = last_common(run, [arm, RANDOM], "auroc")
+    if n is None or ours is None or theirs is None:
+        return f"{run.title(arm)} and random have no evaluated round in common yet, so they are not compared."
+    (cost, value), (other_cost, other) = at_round(ours, n), at_round(theirs, n)
+    where = (
+        f"At {amount(cost)} items"
+        if cost == other_cost
+        else f"After round {n} ({amount(cost)} and {amount(other_cost)} items)"
+    )
+    what = f"macro AUROC is {number(value.mean)} ({run.title(arm)}) against {number(other.mean)} (random)"
+    return f"{where}, {what}; {_difference(paired(run, arm, 'auroc'))}."
+
+
+def _difference(pairs: Paired) -> str:
+    if not pairs.seeds:
+        return "no pair of studies covers two budgets, so there is no paired difference yet"
+    if len(pairs.seeds) == 1:
+        return f"paired AUBC difference {signed(pairs.differences[0])} (1 seed)"
+    result, count = pairs.summary, len(pairs.seeds)
+    better = count - pairs.worse - sum(difference == 0 for difference in pairs.differences)
+    ends = interval(result.low, result.high, signed)
+    return (
+        f"paired AUBC difference {signed(result.mean)} [{ends}, {band_name(count)} over {count} seeds], "
+        f"better than random in {better} of {count} pairs"
+    )
