@@ -111,7 +111,7 @@ def study_of(recipe: Recipe, seed: int, folder: Path, source: Source, split: Spl
         "task": recipe.task,
         "arm": recipe.arm,
         "seed": seed,
-        "recipe": recipe.model_dump(mode="json"),
+        "recipe": shareable(recipe),
         "data": data,
         "split": {"hash": split.digest(), "counts": split.counts()},
         "versions": versions(),
@@ -126,6 +126,13 @@ def study_of(recipe: Recipe, seed: int, folder: Path, source: Source, split: Spl
     if source.quarantined:
         study.ledger.append("quarantined", {"items": dict(sorted(source.quarantined.items()))})
     return study
+
+
+def shareable(recipe: Recipe) -> dict[str, object]:
+    """The recipe without where the data lie: a folder's name can tell whose they are. `run.json` keeps it for resuming."""
+    content = recipe.model_dump(mode="json")
+    content["data"] = {k: v for k, v in content["data"].items() if k != "root"}
+    return content
 
 
 def versions() -> Mapping[str, str]:

@@ -135,16 +135,13 @@ def predict(
 
     [dim]medal predict runs/chest_xray -d data=folder -d data.root=/path/to/images[/dim]
     """
-    from medal.deploy import choose_study, predict as predict_rows
+    from medal.deploy import predict as predict_rows
+    from medal.deploy import recipe_of
     from medal.recipe import change
-    from medal.recipe import validate
     from medal.screen import Screen
-    from medal.study import Study
 
     chosen = _folder(folder)
-    with Study.open(choose_study(chosen), write=False) as study:
-        recipe = validate(study.opened["recipe"])
-    recipe = change(recipe, overrides or [])
+    recipe = change(recipe_of(chosen), overrides or [])
     with Screen(out) as screen:
         rows = predict_rows(chosen, recipe, to, _cache(chosen), screen.progress)
     out.print(f"{rows} images: {to}", soft_wrap=True)

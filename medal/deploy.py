@@ -14,7 +14,7 @@ from medal import assemble
 from medal.errors import StudyError
 from medal.learners.protocol import Learner
 from medal.recipe import Recipe
-from medal.run import load_run, settle
+from medal.run import INDEX, load_run, settle
 from medal.seeding import Seed
 from medal.source import Progress, Source, silent
 from medal.storage import write_bytes, write_json
@@ -35,6 +35,19 @@ def choose_study(folder: Path) -> Path:
     if entry is None:
         raise StudyError(f"{folder}: no study of {arm!r} was begun; run `medal resume` first")
     return run.path(entry)
+
+
+def recipe_of(folder: Path) -> Recipe:
+    """The recipe of the study that a folder stands for, with the place of its data where a run knows it."""
+    chosen = choose_study(folder)
+    run_folder = chosen.parent.parent
+    if (run_folder / INDEX).is_file():
+        run = load_run(run_folder)
+        arm = next((e.arm for e in run.studies if run.path(e) == chosen), None)
+        if arm is not None:
+            return run.arms[arm]
+    with Study.open(chosen, write=False) as study:
+        return Recipe.model_validate(study.opened["recipe"])
 
 
 def trained_learner(

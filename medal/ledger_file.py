@@ -113,7 +113,10 @@ def open_to_read(path: Path) -> sqlite3.Connection:
     with explained(path):
         db = _connect_read_only(path)
         try:
-            if not _holds_ledger(path, db):
+            db.execute("BEGIN")  # one snapshot: another process may be making the ledger
+            made = _holds_ledger(path, db)
+            db.execute("COMMIT")
+            if not made:
                 raise StudyError(
                     f"{path} is empty, its making was interrupted; run the command again that made the study"
                 )

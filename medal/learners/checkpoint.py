@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -33,7 +34,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             from safetensors.torch import load_file
 
             return load_file(path)
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about foreign pickles, which are refused in a line of our own
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ConfigError(f"learner.init: {path.name} is no checkpoint of tensors ({type(error).__name__})") from None
     for key in ("state_dict", "model"):

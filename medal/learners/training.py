@@ -171,7 +171,7 @@ def train(
                 value = value + extra.loss(model, step, part, seed / "parts" / step)
             if not torch.isfinite(value):
                 raise ConfigError(
-                    f"the training loss became {float(value)} at step {step}; lower `learner.lr` ({schedule.lr:g})"
+                    f"the training loss became {float(value.detach())} at step {step}; lower `learner.lr` ({schedule.lr:g})"
                 )
             optimiser.zero_grad()
             fabric.backward(value)
