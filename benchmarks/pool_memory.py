@@ -1,4 +1,4 @@
-"""Peak memory of one query against the size of the pool: images are generated block by block, nothing but scores may grow.
+"""Peak memory of one query against the size of the pool: nothing but scores may grow.
 
     python benchmarks/pool_memory.py --rows 2000 20000
 
@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -35,16 +35,15 @@ LABELS = tuple(f"finding {i}" for i in range(14))
 class Generated:
     """Images made from their number when they are asked for."""
 
-    name = digest = "generated"
-    labels = LABELS
-    splits = None
-    shape = (1, 64, 64)
-
     def __init__(self, rows: int) -> None:
+        self.name = self.digest = "generated"
+        self.labels: tuple[str, ...] = LABELS
+        self.shape: tuple[int, ...] = (1, 64, 64)
+        self.splits: tuple[str, ...] | None = None
         self.ids = tuple(f"{i:07d}" for i in range(rows))
         self.groups = self.ids
-        self.meta: dict[str, tuple[str, ...]] = {}
-        self.quarantined: dict[str, str] = {}
+        self.meta: Mapping[str, tuple[str, ...]] = {}
+        self.quarantined: Mapping[str, str] = {}
 
     def images(self, rows: Sequence[int] | Tensor) -> Tensor:
         return torch.stack([torch.rand(self.shape, generator=torch.Generator().manual_seed(int(r))) for r in rows])
@@ -90,7 +89,9 @@ def main() -> None:
     print("| rows | growth of peak memory, MiB | s |")
     print("| --- | --- | --- |")
     for rows in given.rows:
-        told = subprocess.run([sys.executable, __file__, "--child", str(rows)], capture_output=True, text=True, check=True)
+        told = subprocess.run(
+            [sys.executable, __file__, "--child", str(rows)], capture_output=True, text=True, check=True
+        )
         print("| " + " | ".join(told.stdout.split()) + " |")
 
 

@@ -2,7 +2,8 @@
 
     python benchmarks/predict_overhead.py --size 96 --rows 128 --repeats 5
 
-Both sides take turns on the same tensors, so that a noisy machine disturbs both; the ratio is of medians of processor seconds.
+Both sides take turns on the same tensors, so that a noisy machine disturbs both; the ratio is of medians of
+processor seconds.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -25,16 +26,15 @@ from modalities.chest_xray import DenseNet121
 class Decoded:
     """Images that are decoded already."""
 
-    name = digest = "decoded"
-    labels = ("a", "b", "c", "d", "e", "f")
-    splits = None
-
     def __init__(self, pixels: Tensor) -> None:
+        self.name = self.digest = "decoded"
+        self.labels: tuple[str, ...] = ("a", "b", "c", "d", "e", "f")
+        self.splits: tuple[str, ...] | None = None
         self.pixels = pixels
         self.ids = tuple(f"{i:06d}" for i in range(len(pixels)))
         self.groups = self.ids
-        self.meta: dict[str, tuple[str, ...]] = {}
-        self.quarantined: dict[str, str] = {}
+        self.meta: Mapping[str, tuple[str, ...]] = {}
+        self.quarantined: Mapping[str, str] = {}
         self.shape = tuple(pixels.shape[1:])
 
     def images(self, rows: Sequence[int] | Tensor) -> Tensor:
@@ -85,7 +85,9 @@ def main() -> None:
     floor, took = (statistics.median(side) for side in zip(*pairs, strict=True))
     print("| network | size | rows | batch | bare s | predict s | ratio |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
-    print(f"| DenseNet121 | {given.size} | {given.rows} | {given.batch} | {floor:.2f} | {took:.2f} | {took / floor:.3f} |")
+    print(
+        f"| DenseNet121 | {given.size} | {given.rows} | {given.batch} | {floor:.2f} | {took:.2f} | {took / floor:.3f} |"
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Runs the commands of Markdown files: every line of a ```bash block, each page in a shell of its own.
 
-A line that ends in `# not in CI` is shown to readers alone. A line that ends in `# CI: --smoke` is run with the words after the
-colon added. Needs no package, so that the page that sets everything up can be run first.
+A line that ends in `# not in CI` is shown to readers alone. A line that ends in `# CI: --smoke` is run with the words
+after the colon added. Needs no package, so that the page that sets everything up can be run first.
 """
 
 from __future__ import annotations

@@ -33,9 +33,8 @@ def open_data(recipe: Recipe, cache: Path, progress: Progress = silent) -> Opene
     """
     opened: Opened = build(recipe.data, "data").open(cache, progress)
     if not opened.source.ids:
-        raise EmptySource(
-            f"{opened.source.name}: no image can be read ({len(opened.source.quarantined)} were quarantined); check data.root"
-        )
+        broken = len(opened.source.quarantined)
+        raise EmptySource(f"{opened.source.name}: no image can be read, {broken} were quarantined; check data.root")
     return opened
 
 
@@ -129,7 +128,7 @@ def study_of(recipe: Recipe, seed: int, folder: Path, source: Source, split: Spl
 
 
 def shareable(recipe: Recipe) -> dict[str, object]:
-    """The recipe without where the data lie: a folder's name can tell whose they are. `run.json` keeps it for resuming."""
+    """The recipe without where the data lie, since a folder's name can tell whose they are; `run.json` keeps it."""
     content = recipe.model_dump(mode="json")
     content["data"] = {k: v for k, v in content["data"].items() if k != "root"}
     return content

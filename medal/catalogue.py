@@ -1,4 +1,4 @@
-"""What there is to choose from, read from `configs/`: works, tasks and data sets, with the line that heads each file."""
+"""What there is to choose from, read from `configs/`: works, tasks and data sets, with what heads each file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line: `medal run`, `resume`, `predict`, `export`, `status`, `report`, `explain`, `list`, `ledger`, `config`, `doctor`.
+"""The command line: `medal run`, `resume`, `status`, `report`, `explain`, `predict`, `export` and what helps.
 
 Everything heavy is imported inside a command, so that help and errors come at once.
 """
@@ -23,7 +23,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    help="Active learning for medical imaging: choose what to label next, train on what was labelled, see when to stop.\n\n"
+    help="Active learning for medical imaging: choose what to label next, train on it, see when to stop.\n\n"
     "Begin with [bold]medal run chest_xray[/bold].",
 )
 config_app = typer.Typer(no_args_is_help=True, help="Show recipes as they resolve, and the schema that checks them.")
@@ -40,7 +40,9 @@ Overrides = Annotated[
     typer.Argument(help="group=name (data=nih, strategy=bald, with=[a,b]) and dotted values (learner.steps=300)."),
 ]
 Folder = Annotated[Path | None, typer.Argument(help="A run or study folder; the newest below runs/ when left out.")]
-Smoke = Annotated[bool, typer.Option("--smoke", help="A tiny version of the recipe: everything runs once, nothing is learned.")]
+Smoke = Annotated[
+    bool, typer.Option("--smoke", help="A tiny version of the recipe: everything runs once, nothing is learned.")
+]
 
 
 @app.command()
@@ -49,7 +51,9 @@ def run(
     overrides: Overrides = None,
     folder: Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the run; default runs/RECIPE.")] = None,
     smoke: Smoke = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would do, buy and take; run nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what it would do, buy and take; run nothing.")
+    ] = False,
 ) -> None:
     """Play an annotation campaign with a simulated expert, beside its baselines, and write a report.
 
@@ -127,7 +131,8 @@ def explain(
 def predict(
     folder: Folder = None,
     overrides: Annotated[
-        list[str] | None, typer.Option("--data", "-d", help="Other data, such as data=folder or data.root=PATH; repeat it.")
+        list[str] | None,
+        typer.Option("--data", "-d", help="Other data, such as data=folder or data.root=PATH; repeat it."),
     ] = None,
     to: Annotated[Path, typer.Option("--out", "-o", help="CSV to write.")] = Path("predictions.csv"),
 ) -> None:
@@ -178,7 +183,9 @@ def verify(folder: Folder = None) -> None:
     for path in study_folders(_folder(folder)):
         with Study.open(path, write=False) as study:
             found = study.ledger.verify()
-            out.print(f"{path.name}: {found.events} events, head {study.ledger.head()}", highlight=False, soft_wrap=True)
+            out.print(
+                f"{path.name}: {found.events} events, head {study.ledger.head()}", highlight=False, soft_wrap=True
+            )
 
 
 @config_app.command()

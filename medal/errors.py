@@ -2,7 +2,7 @@
 
 * MedalError
     * ConfigError               a recipe or an override cannot be used
-        * UnknownName           a key, work, data set or import path that does not exist (the nearest right one is named)
+        * UnknownName           a key, work, data set or import path that does not exist; the nearest is named
     * BadInput                  one file of a pool cannot be read; it is quarantined and the run goes on
     * BadTable                  a table of labels cannot be used as it is
     * EmptySource               a data source holds nothing that can be labelled

@@ -1,7 +1,7 @@
 """The campaign: query, annotate, train, evaluate (survey, section 2), one transaction a step.
 
-The loop keeps nothing in memory that its journal does not hold: killed at any instruction, it reads the journal again, finds the
-next step, and takes it with the same named generators, so that the picks are the same.
+The loop keeps nothing in memory that its journal does not hold: killed at any instruction, it reads the journal again,
+finds the next step, and takes it with the same named generators, so that the picks are the same.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from medal.budget import Allowance, Budget, CostModel
-from medal.errors import BudgetError, StudyError
+from medal.errors import BudgetError, StudyError, UnitError
 from medal.learners.protocol import Learner
 from medal.oracle.protocol import Oracle
 from medal.outputs import Outputs
@@ -30,7 +31,7 @@ from medal.study import Study
 from medal.units import IMAGE
 
 Examine = Callable[[Tensor, Tensor], Mapping[str, object]]
-"""examine(rows, probabilities (len(rows), L)) -> the `labels` and `macro` of an evaluation; it alone knows test labels."""
+"""examine(rows, probabilities (len(rows), L)) -> `labels` and `macro` of an evaluation; it alone knows test labels."""
 STEPS = ("asked", "answered", "trained", "evaluated")
 
 
@@ -133,10 +134,10 @@ class ActiveLoop:
             elif event.kind == "trained":
                 self._trained = content["round"]
 
-    def _take_in(self, content: Mapping[str, object]) -> None:
-        ids, kind = tuple(content["ids"]), str(content["kind"])  # type: ignore[arg-type]
-        target = torch.tensor([[math.nan if v is None else v for v in row] for row in content["target"]])  # type: ignore[union-attr]
-        seconds = tuple(math.nan if s is None else float(s) for s in content["seconds"])  # type: ignore[union-attr]
+    def _take_in(self, content: Mapping[str, Any]) -> None:
+        ids, kind = tuple(content["ids"]), str(content["kind"])
+        target = torch.tensor([[math.nan if v is None else v for v in row] for row in content["target"]])
+        seconds = tuple(math.nan if s is None else float(s) for s in content["seconds"])
         self.pool.answer(Annotations(ids, target, self.pool.units.kind, seconds, str(content["annotator"])))
         if kind == self.pool.units.kind:
             self._measured += [(kind, s) for s in seconds]
@@ -194,12 +195,15 @@ class ActiveLoop:
         self.study.ledger.append("asked", content, aside)
         self._spent = {k: v + query.cost[k] for k, v in self._spent.items()}
 
-    def _answer(self, asked: Mapping[str, object]) -> None:
-        ids = tuple(asked["ids"])  # type: ignore[arg-type]
-        terms = tuple(asked["terms"])  # type: ignore[arg-type]
-        query = Query(ids, (math.nan,) * len(ids), terms, asked["cost"])  # type: ignore[arg-type]
+    def _answer(self, asked: Mapping[str, Any]) -> None:
+        ids = tuple(asked["ids"])
+        terms = tuple(asked["terms"])
+        query = Query(ids, (math.nan,) * len(ids), terms, asked["cost"])
         purpose = str(asked["purpose"])
         answers = self.oracle.annotate(query, self.pool.units.kind, self.seed / "oracle")
+        if answers.ids != ids:
+            raise UnitError(f"{type(self.oracle).__name__} answered other units than were asked, or in another order")
+        self.pool.check(answers)  # what the journal holds must be replayable
         content = {
             "round": asked["round"],
             "purpose": purpose,
@@ -214,8 +218,8 @@ class ActiveLoop:
         self._take_in(event.content)
 
     def _train(self) -> None:
-        if self._trained >= 0:
-            self._restore()  # a warm start begins with the weights of the round before
+        if self.learner.warm and self._trained >= 0:
+            self._restore()
         self._fit()
         self._trained = self.pool.round
         self._forget_outputs()
@@ -282,7 +286,7 @@ class ActiveLoop:
         return self._outputs.resolve({"prediction"}, "evaluation")
 
     def _restore(self) -> None:
-        """Brings the last trained weights back when this process did not train them itself; trains again when they are lost."""
+        """Brings the last weights back when this process did not train them itself; trains again when they are lost."""
         if "_outputs" in self.__dict__:
             return
         try:

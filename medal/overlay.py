@@ -247,7 +247,7 @@ def compose(name: str, overrides: Sequence[str] = (), smoke: bool = False) -> Pl
 
 
 def lay_overrides(recipe: Plain, overrides: Sequence[str], smoke: bool = False) -> Plain:
-    """Groups, works, smoke settings and dotted values over plain data, in this order; the data may be changed in place."""
+    """Groups, works, smoke settings and dotted values over plain data, in this order; it may be changed in place."""
     groups, values = split_overrides(overrides)
     for key in GROUPS:
         if key in groups:

@@ -93,6 +93,7 @@ class Pool:
     round: int = 0
     _answers: dict[int, list[Answer]] = field(default_factory=dict, repr=False)
     _retired: set[int] = field(default_factory=set, repr=False)
+    _tables: dict[str, LabelTable] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if self.split.rows != self.units.rows:
@@ -116,12 +117,11 @@ class Pool:
         """Whether somebody has answered for this unit."""
         return position in self._answers
 
-    def answer(self, annotations: Annotations) -> None:
-        """Records paid answers; a later answer for the same unit is a correction, and both are kept.
+    def check(self, annotations: Annotations) -> None:
+        """Whether these answers could be recorded; a journal asks before it writes them down for good.
 
         Raises:
-            UnitError: on unknown or doubled ids, on a unit of the test part, or on a target of the wrong kind or width;
-                nothing is recorded then.
+            UnitError: on unknown or doubled ids, on a unit of the test part, or on a target of the wrong kind or width.
         """
         if annotations.kind != self.units.kind:
             raise UnitError(f"answers are about units of kind {annotations.kind!r}, the pool holds {self.units.kind!r}")
@@ -132,14 +132,23 @@ class Pool:
             raise UnitError(
                 f"answers have {annotations.target.shape[1]} values for each {self.units.kind}, expected {width}"
             )
-        positions = self.units.positions(annotations.ids).tolist()
-        for p, name in zip(positions, annotations.ids, strict=True):
-            if self.split.parts[int(self.units.row[p])] == "test":
-                raise UnitError(f"unit {name!r} belongs to the test split, which is never annotated in a campaign")
-        for p, values in zip(positions, annotations.target, strict=True):
-            self._answers.setdefault(p, []).append(
-                Answer(values.to(torch.float32, copy=True), annotations.annotator, self.round)
-            )
+        positions = self.units.positions(annotations.ids)
+        held_out = positions[self._part[positions] == PARTS.index("test")]
+        if len(held_out):
+            name = self.units.ids[int(held_out[0])]
+            raise UnitError(f"unit {name!r} belongs to the test split, which is never annotated in a campaign")
+
+    def answer(self, annotations: Annotations) -> None:
+        """Records paid answers; a later answer for the same unit is a correction, and both are kept.
+
+        Raises:
+            UnitError: as `check`; nothing is recorded then.
+        """
+        self.check(annotations)
+        self._tables.clear()
+        for p, values in zip(self.units.positions(annotations.ids).tolist(), annotations.target, strict=True):
+            answer = Answer(values.to(torch.float32, copy=True), annotations.annotator, self.round)
+            self._answers.setdefault(p, []).append(answer)
 
     def retire(self, ids: Iterable[str]) -> None:
         """Takes units out for good: they cannot be labelled."""
@@ -170,7 +179,16 @@ class Pool:
 
         Args:
             part: "pool" (what the learner is trained with) or "validation" (what it is calibrated with).
+
+        Returns:
+            A copy; the pool keeps its own until the next answer, since reducers ask for it block by block.
         """
+        if part not in self._tables:
+            self._tables[part] = self._made_table(part)
+        known = self._tables[part]
+        return LabelTable(known.rows.clone(), known.target.clone())
+
+    def _made_table(self, part: str) -> LabelTable:
         paid = self.labelled(part)
         if not len(paid):
             return LabelTable(torch.empty(0, dtype=torch.long), torch.empty(0, len(self.labels)))

@@ -1,6 +1,6 @@
 """A run: the recipe's arm and its baselines, each with several seeds, in one folder that can be resumed.
 
-`run.json` is the index; each study below `studies/` keeps its own journal; `cache/` holds the decoded images that they share.
+`run.json` is the index; each study below `studies/` keeps its own journal; `cache/` holds the decoded images.
 Studies are independent, so how many run at a time changes nothing in them.
 """
 
@@ -238,7 +238,7 @@ _messages: Any = None
 
 
 def _begin_worker(messages: Any) -> None:
-    global _messages  # noqa: PLW0603 - a worker process has one queue for its whole life
+    global _messages
     _messages = messages
 
 

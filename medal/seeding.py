@@ -1,7 +1,7 @@
 """Named generators from one seed: `Seed(0) / "round 3" / "strategy" / "kmeans"`.
 
-Every consumer of randomness names its own branch, so that adding one never shifts another, and a resumed run draws what the
-uninterrupted run would have drawn. The global state of torch, numpy and random is never read.
+Every consumer of randomness names its own branch, so that adding one never shifts another, and a resumed run draws
+what the uninterrupted run would have drawn. The global state of torch, numpy and random is never read.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Seed:
 
     @contextmanager
     def globally(self) -> Iterator[None]:
-        """Runs a block whose library calls only know the global torch state (initialisation, dropout); restores it after."""
+        """Runs a block whose library calls know the global torch state alone (such as dropout); restores it after."""
         devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(self.integer())

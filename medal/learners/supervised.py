@@ -115,7 +115,7 @@ class Supervised:
         self.schedule = Schedule(steps, epochs, batch, lr, weight_decay)
         self._dropout = dropout
         self._augment = augment
-        self._warm = warm
+        self.warm = warm
         self._init = init
         self._device = device
         self._predict_batch = predict_batch
@@ -132,7 +132,7 @@ class Supervised:
 
     def _beginning(self, seed: Seed) -> Classifier:
         """What a training starts from. The last round's model is copied: its outputs may still be read."""
-        if self._warm and self._model is not None:
+        if self.warm and self._model is not None:
             return deepcopy(self._model)
         model = self._fresh(seed)
         if self._init is not None:

@@ -170,8 +170,9 @@ def train(
             for extra in parts:
                 value = value + extra.loss(model, step, part, seed / "parts" / step)
             if not torch.isfinite(value):
+                found = float(value.detach())
                 raise ConfigError(
-                    f"the training loss became {float(value.detach())} at step {step}; lower `learner.lr` ({schedule.lr:g})"
+                    f"the training loss became {found} at step {step}; lower `learner.lr` ({schedule.lr:g})"
                 )
             optimiser.zero_grad()
             fabric.backward(value)

@@ -48,7 +48,20 @@ def test_help_comes_within_a_second_and_without_torch() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "resume", "status", "report", "explain", "predict", "export", "list", "doctor", "config show", "ledger verify"]
+    "command",
+    [
+        "run",
+        "resume",
+        "status",
+        "report",
+        "explain",
+        "predict",
+        "export",
+        "list",
+        "doctor",
+        "config show",
+        "ledger verify",
+    ],
 )
 def test_every_command_explains_itself(command: str) -> None:
     assert len(call(*command.split(), "--help").splitlines()) > 5
@@ -119,7 +132,15 @@ def test_export_can_be_started_from_and_predicts_the_same(played: Path, tmp_path
         own = study.load_weights(2)
     assert weights.keys() == own.keys()
     assert all(torch.equal(weights[k], own[k]) for k in own)
-    call("run", "chest_xray", ONE, f"learner.init={tmp_path / 'model' / 'model.safetensors'}", "--smoke", "-o", str(tmp_path / "warm"))
+    call(
+        "run",
+        "chest_xray",
+        ONE,
+        f"learner.init={tmp_path / 'model' / 'model.safetensors'}",
+        "--smoke",
+        "-o",
+        str(tmp_path / "warm"),
+    )
 
 
 def test_dry_run_tells_and_writes_nothing_but_the_cache(tmp_path: Path) -> None:
@@ -197,7 +218,9 @@ def test_a_typo_is_answered_with_the_right_word() -> None:
 
 
 def test_main_prints_one_line_and_exits_with_two() -> None:
-    done = subprocess.run([sys.executable, "-m", "medal", "run", "chest_xrai"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "medal", "run", "chest_xrai"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 2
     assert done.stderr.strip() == "error: unknown recipe 'chest_xrai'; did you mean 'chest_xray'?"
 

@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["toy"])
 
 
-def start(folder: Path) -> multiprocessing.process.BaseProcess:
+def start(folder: Path) -> BaseProcess:
     ready = SERVER.Event()
     process = SERVER.Process(target=toy.killable, args=(folder, ready), daemon=True)
     process.start()

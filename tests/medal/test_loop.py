@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from toy import VectorSource, campaign, hard_rows, planted
 
-from medal.errors import ConfigError, StudyError, UnitError
+from medal.errors import ConfigError, MissingOutput, StudyError, UnitError
+from medal.loop import ActiveLoop
 from medal.sampling import LabelStratified, RandomSampler, TopK
 from medal.source import Truth
 from medal.strategy import Step, Strategy
+from medal.study import Study
 from medal.uncertainty import BALD, BetaEpistemic, Entropy
 
 
@@ -24,6 +27,13 @@ def strategies() -> dict[str, tuple[Strategy, str]]:
         "bald": (Strategy(Step(TopK(), BALD()), name="bald"), "mc"),
         "stratified": (Strategy(Step(LabelStratified(), Entropy()), name="stratified"), "sigmoid"),
     }
+
+
+def last(holder: ActiveLoop | Study, kind: str) -> dict[str, Any]:
+    study = holder if isinstance(holder, Study) else holder.study
+    event = study.ledger.last(kind)
+    assert event is not None
+    return event.content
 
 
 def picks(loop) -> list[tuple[int, str, list[str]]]:
@@ -48,12 +58,19 @@ def test_a_campaign_plays_its_rounds_and_charges_everything(tmp_path: Path) -> N
     loop = play(tmp_path / "s", "entropy", source, truth, rounds=3, per_round=8, start=12, validation=6)
     with reopened(tmp_path / "s", "entropy", source, truth).study as study:
         events = [e.kind for e in study.ledger.events()]
-        assert events == ["opened", *["asked", "answered"] * 2, *["trained", "evaluated", "asked", "answered"] * 3, "trained", "evaluated", "closed"]
-        last = study.ledger.last("evaluated").content
-    assert last["spent"]["items"] == 6 + 12 + 24
+        assert events == [
+            "opened",
+            *["asked", "answered"] * 2,
+            *["trained", "evaluated", "asked", "answered"] * 3,
+            "trained",
+            "evaluated",
+            "closed",
+        ]
+        measured = last(study, "evaluated")
+    assert measured["spent"]["items"] == 6 + 12 + 24
     # the price of an image is refitted from simulated times around one minute
-    assert 42 * 0.8 < last["spent"]["minutes"] < 42 * 1.3
-    assert last["labelled"] == {"items": 36, "rows": 36}
+    assert 42 * 0.8 < measured["spent"]["minutes"] < 42 * 1.3
+    assert measured["labelled"] == {"items": 36, "rows": 36}
     asked = [i for _, _, ids in picks_of(tmp_path / "s", source, truth) for i in ids]
     assert len(asked) == len(set(asked)) == 42
     assert loop.pool.round == 3
@@ -78,7 +95,7 @@ def test_corrupting_every_unpaid_and_test_label_changes_no_pick(tmp_path: Path, 
     a, b = reopened(tmp_path / "clean", name, source, truth), reopened(tmp_path / "poisoned", name, source, truth)
     assert picks(a) == picks(b)
     # the poison did reach the exam, so it was poison
-    assert a.study.ledger.last("evaluated").content["macro"] != b.study.ledger.last("evaluated").content["macro"]
+    assert last(a.study, "evaluated")["macro"] != last(b.study, "evaluated")["macro"]
     assert other.pool.round == 2
     a.study.close()
     b.study.close()
@@ -131,7 +148,7 @@ def test_findings_are_asked_one_by_one_and_train_alone(tmp_path: Path) -> None:
     loop = play(tmp_path / "s", "beta", source, truth, kind="finding", rounds=2, per_round=7)
     reopen = reopened(tmp_path / "s", "beta", source, truth, kind="finding")
     asked = [ids for _, purpose, ids in picks(reopen) if purpose == "query"]
-    spent = reopen.study.ledger.last("evaluated").content["spent"]
+    spent = last(reopen.study, "evaluated")["spent"]
     reopen.study.close()
     assert all("#" in unit for ids in asked for unit in ids)
     assert [len(ids) for ids in asked] == [7, 7]
@@ -154,7 +171,7 @@ def test_a_pool_that_runs_dry_closes_the_campaign(tmp_path: Path) -> None:
     loop = play(tmp_path / "s", "entropy", source, truth, rounds=30, per_round=8, start=6, validation=0)
     assert not len(loop.pool.candidates())
     study = reopened(tmp_path / "s", "entropy", source, truth).study
-    assert study.ledger.last("closed").content["reason"] == "every candidate was labelled"
+    assert last(study, "closed")["reason"] == "every candidate was labelled"
     study.close()
 
 
@@ -206,7 +223,7 @@ def test_the_test_split_can_never_be_answered(tmp_path: Path) -> None:
 def test_missing_output_names_the_part_to_add(tmp_path: Path) -> None:
     source, truth = planted(120, seed=7)
     loop = campaign(tmp_path / "s", Strategy(Step(TopK(), BALD()), name="bald"), source=source, truth=truth)
-    with pytest.raises(Exception, match="needs 'draws'.*MCDropout"):
+    with pytest.raises(MissingOutput, match=r"needs 'draws'.*MCDropout"):
         loop.run()
     loop.study.close()
 
@@ -215,12 +232,20 @@ def test_a_learner_without_training_refuses_to_predict(tmp_path: Path) -> None:
     source, truth = planted(120, seed=7)
     loop = reopened(tmp_path / "s", "entropy", source, truth)
     with pytest.raises(ConfigError, match="not trained yet"):
-        _ = loop.learner.model
+        loop.learner.state_dict()
     loop.study.close()
 
 
 def _area(folder: Path, name: str, source: VectorSource, truth: Truth, seed: int, exam: Truth | None = None) -> float:
-    settings = {"rounds": 4, "per_round": 6, "start": 10, "validation": 0, "steps": 80, "exam": exam, "min_positives": 3}
+    settings = {
+        "rounds": 4,
+        "per_round": 6,
+        "start": 10,
+        "validation": 0,
+        "steps": 80,
+        "exam": exam,
+        "min_positives": 3,
+    }
     play(folder, name, source, truth, seed=seed, **settings)
     loop = reopened(folder, name, source, truth, seed=seed)
     curve = [e.content["macro"]["auroc"] for e in loop.study.ledger.events("evaluated")]

@@ -117,7 +117,9 @@ def campaign(
     if (folder / "ledger.db").exists():
         study = Study.open(folder)
     else:
-        study = Study.create(folder, {"task": "toy", "arm": strategy.name, "seed": seed, "split": {"hash": split.digest()}})
+        study = Study.create(
+            folder, {"task": "toy", "arm": strategy.name, "seed": seed, "split": {"hash": split.digest()}}
+        )
     return ActiveLoop(
         study=study,
         source=source,

@@ -1,0 +1,185 @@
+"""A hospital's folder: a tree of DICOM or image files and, where there is one, a table of labels."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from medal.errors import BadTable, ConfigError, EmptySource
+from medal.identity import PUBLIC_KEY, installation_key
+from medal.source import Opened, Progress, silent
+from modalities.chest_xray.assemble import Entry, assemble, part
+from modalities.chest_xray.labels import LabelTable, label_table, read_table
+from modalities.chest_xray.store import Item, Store, open_images
+
+log = logging.getLogger(__name__)
+KEYS = ("file", "id")
+TEXT = ("patient_id", "split", "sex", "age", "view")
+CHESTS = ("CHEST", "THORAX", "")
+"""Body parts that are taken for a chest; "" for files that do not say."""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A tree of DICOM, PNG or JPEG files, with or without a table of labels.
+
+    The table has a column `file` (path under the root, or the bare name where that is unique) or `id` (SOPInstanceUID,
+    pseudonym or name), one column a finding, and may have `patient_id`, `split`, `sex`, `age` and `view`, which fill
+    what DICOM lacks.
+
+    Args:
+        root: the folder.
+        labels: the table, under the root or absolute; it need not exist when `findings` is given.
+        size: side of the decoded images in pixels.
+        findings: names of the labels; None takes the table's columns.
+        identity: "private" (keyed pseudonyms of this machine) or "public" (the same on every machine).
+        body_parts: accepted values of BodyPartExamined; None accepts all.
+        uncertain: what -1 in the table means, one of `labels.UNCERTAIN`.
+        workers: reading processes; None decides by itself.
+        name: short name, free of identity.
+    """
+
+    root: str | Path
+    labels: str | Path | None = "labels.csv"
+    size: int = 64
+    findings: Sequence[str] | None = None
+    identity: str = "private"
+    body_parts: Sequence[str] | None = CHESTS
+    uncertain: str = "U-Evidential"
+    workers: int | None = None
+    name: str = "folder"
+
+    def open(self, cache: Path, progress: Progress = silent) -> Opened:
+        """Reads every file once and joins the table.
+
+        Raises:
+            ConfigError: if the folder does not exist, or `identity` is another word.
+            EmptySource: if it holds no image that can be read.
+            BadTable: if the table cannot be used.
+            SplitOverlap: if the table puts one patient in two splits.
+        """
+        if self.identity not in ("private", "public"):
+            raise ConfigError(f"identity {self.identity!r}: expected 'private' or 'public'")
+        private = self.identity == "private"
+        table = self._table()
+        store = open_images(
+            find_images(Path(self.root)),
+            cache,
+            self.size,
+            name=self.name,
+            key=installation_key() if private else PUBLIC_KEY,
+            private=private,
+            body_parts=None if self.body_parts is None else tuple(self.body_parts),
+            progress=progress,
+            workers=self.workers,
+        )
+        entries = join(table, store) if table is not None else {}
+        return assemble(
+            self.name,
+            store,
+            entries,
+            table.findings if table is not None and table.findings else tuple(self.findings or ()),
+            own_split=table is not None and "split" in table.text,
+            labelled=table is not None and bool(table.findings),
+        )
+
+    def _table(self) -> LabelTable | None:
+        path = Path(self.root) / self.labels if self.labels is not None else None
+        if path is None or not path.exists():
+            if self.findings:
+                return None
+            raise BadTable("there is neither a table of labels nor a list of findings; add labels.csv or set findings")
+        text = read_table(path)
+        present = any(name and name not in (*KEYS, *TEXT) for name in text.header)
+        if not present and not self.findings:
+            raise BadTable(f"{path.name} has no column of findings; add one, or set findings to what is asked about")
+        wanted = tuple(self.findings) if self.findings else None
+        return label_table(text, KEYS, wanted if present else (), TEXT, self.uncertain)
+
+
+def find_images(root: Path) -> list[Item]:
+    """Every image file under a folder, named by its path under it.
+
+    Hidden files and links to folders are left alone.
+
+    Raises:
+        ConfigError: if the folder does not exist.
+        EmptySource: if no image lies under it.
+    """
+    from modalities.chest_xray.reader import is_image
+
+    if not root.is_dir():
+        raise ConfigError(f"the folder {str(root)!r} does not exist; set data.root")
+    items = [Item(path, path.relative_to(root).as_posix()) for path in _walk(root) if is_image(path)]
+    if not items:
+        raise EmptySource(f"the folder {str(root)!r} holds no DICOM, PNG or JPEG file; set data.root")
+    return items
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    for folder, below, files in os.walk(root):
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        yield from (Path(folder) / name for name in sorted(files) if not name.startswith("."))
+
+
+def join(table: LabelTable, store: Store) -> dict[str, Entry]:
+    """Which row of the table speaks of which file.
+
+    Raises:
+        BadTable: if two rows speak of one file, or no row of any.
+    """
+    places = _places(table, store)
+    rows: dict[str, int] = {}
+    lost = 0
+    for i, key in enumerate(table.keys):
+        name = places.get(key) or places.get(key.replace("\\", "/").removeprefix("./"))
+        if name is None:
+            lost += 1
+        elif rows.setdefault(name, i) != i:
+            raise BadTable(
+                f"{table.name}: lines {table.lines[rows[name]]} and {table.lines[i]} name the same image; keep one"
+            )
+    if not rows:
+        what = (
+            "paths under the root, such as case1/image.dcm" if table.key == "file" else "SOPInstanceUIDs or file names"
+        )
+        raise BadTable(
+            f"{table.name}: none of {len(table.keys)} rows names a file; the column {table.key!r} must hold {what}"
+        )
+    bare = len(store.items) - len(rows)
+    if lost or bare:
+        log.warning("%s: %d rows match no file, %d files have no row and count as unlabelled", table.name, lost, bare)
+    return {name: _entry(table, i) for name, i in rows.items()}
+
+
+def _places(table: LabelTable, store: Store) -> dict[str, str]:
+    """What a row may call a file, to the item's name; a bare name, with or without suffix, only where it is unique."""
+    counts: dict[str, int] = {}
+    bare: dict[str, str] = {}
+    by_id: dict[str, str] = {}
+    for item, header in zip(store.items, store.headers, strict=True):
+        file = item.name.rsplit("/", 1)[-1]
+        for short in {file, file.rsplit(".", 1)[0]}:
+            counts[short] = counts.get(short, 0) + 1
+            bare[short] = item.name
+        by_id[header.id] = item.name
+    unique = {short: name for short, name in bare.items() if counts[short] == 1}
+    if table.key != "id":
+        return {**unique, **{item.name: item.name for item in store.items}}
+    pseudonyms = ((key, store.register.pseudonym("I", key)) for key in table.keys)
+    return {**unique, **by_id, **{key: by_id[name] for key, name in pseudonyms if name in by_id}}
+
+
+def _entry(table: LabelTable, i: int) -> Entry:
+    text: Mapping[str, str] = {column: cells[i] for column, cells in table.text.items()}
+    return Entry(
+        patient=text.get("patient_id", ""),
+        sex=text.get("sex", ""),
+        age=text.get("age", ""),
+        view=text.get("view", ""),
+        split=part(text.get("split", ""), table.name, table.lines[i]),
+        values=table.values[i],
+    )
