@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -201,16 +202,20 @@ def _to(notify: Notify, study: str) -> Progress:
 
 def _play_in_processes(run: Run, at_a_time: int, notify: Notify) -> None:
     context = multiprocessing.get_context("spawn")
-    messages = context.Queue()
+    messages, stop = context.Queue(), context.Event()
     listener = threading.Thread(target=_listen, args=(messages, notify), daemon=True)
     listener.start()
     try:
-        with ProcessPoolExecutor(at_a_time, context, _begin_worker, (messages,)) as workers:
+        with ProcessPoolExecutor(at_a_time, context, _begin_worker, (messages, stop)) as workers:
             jobs = {
                 workers.submit(_work, run.arms[e.arm].model_dump(mode="json"), e, run.path(e), run.cache): e
                 for e in run.studies
             }
-            _raise_first(jobs)
+            try:
+                _raise_first(jobs)
+            except KeyboardInterrupt:
+                stop.set()  # leaving the block waits for the workers, which may have hours to go
+                raise
     finally:
         messages.put(None)
         listener.join(timeout=5)
@@ -237,9 +242,18 @@ def _listen(messages: Any, notify: Notify) -> None:
 _messages: Any = None
 
 
-def _begin_worker(messages: Any) -> None:
+def _begin_worker(messages: Any, stop: Any) -> None:
     global _messages
     _messages = messages
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers for all
+    threading.Thread(target=_end_with_parent, args=(os.getppid(), stop), daemon=True).start()
+
+
+def _end_with_parent(parent: int, stop: Any) -> None:
+    """Ends this worker when the run is stopped or killed, so that nobody holds a study that is to be resumed."""
+    while not stop.wait(0.5) and os.getppid() == parent:
+        continue
+    os._exit(1)
 
 
 def _work(recipe: Mapping[str, Any], entry: Entry, folder: Path, cache: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -195,6 +196,27 @@ def test_an_interrupted_run_ends_with_the_same_content(played: Path, tmp_path: P
             contents.append([(e.kind, e.content) for e in study.ledger.events()])
     assert contents[0] == contents[1]
     assert heads[0] == heads[1]
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_workers_end_with_the_run_and_leave_it_resumable(how: signal.Signals, played: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "r"
+    words = ["run", "chest_xray", "resources.processes=2", "learner.steps=20000", "--smoke", "-o", str(folder)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen([sys.executable, "-m", "medal", *words], env=environment, stdout=-3, stderr=subprocess.PIPE)
+    both = [folder / "studies" / f"{arm}-seed0" for arm in ("beta_epistemic", "random")]
+    deadline = time.monotonic() + 120
+    while not all(Study.exists(f) for f in both) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(how)
+    _, told = process.communicate(timeout=60)
+    if how is signal.SIGINT:
+        assert process.returncode == 130
+        assert f"medal resume {folder}".encode() in told
+        assert b"Traceback" not in told
+    time.sleep(1.5)
+    for study in both:
+        Study.open(study).close()  # nobody holds it any more
 
 
 def test_lists() -> None:
