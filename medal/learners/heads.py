@@ -56,6 +56,15 @@ class Head(Protocol):
         """Log score of the marginals, without weight or regulariser: (R, L) in nats, 0 where a label is not known."""
         ...
 
+    def unweight(self, raw: Tensor, positive_weight: Tensor) -> Tensor:
+        """Raw outputs as if positives had not been weighted in training, so that probabilities mean prevalence again.
+
+        Args:
+            raw: (..., D).
+            positive_weight: (L), the weights that `loss` was given.
+        """
+        ...
+
     def temper(self, raw: Tensor, temperature: Tensor) -> Tensor:
         """Raw outputs that say the same with less confidence (T > 1) or more (T < 1).
 
@@ -99,6 +108,10 @@ class Sigmoid:
 
     def nll(self, raw: Tensor, targets: Tensor) -> Tensor:
         return bernoulli(raw, targets, reduction="none")
+
+    def unweight(self, raw: Tensor, positive_weight: Tensor) -> Tensor:
+        """Weighting positives w times multiplies the odds by w."""
+        return raw - positive_weight.to(raw.dtype).log()
 
     def temper(self, raw: Tensor, temperature: Tensor) -> Tensor:
         return raw / temperature.to(raw.dtype)
@@ -162,6 +175,12 @@ class Beta:
 
     def nll(self, raw: Tensor, targets: Tensor) -> Tensor:
         return beta_type2(self.concentration(raw), targets, reduction="none")
+
+    def unweight(self, raw: Tensor, positive_weight: Tensor) -> Tensor:
+        """A positive that was counted w times gave w times the evidence for its label, which is divided by w."""
+        _, divide = ACTIVATIONS[self.evidence]
+        weight = positive_weight.to(raw.dtype)
+        return divide(raw, torch.stack([weight, torch.ones_like(weight)], dim=-1).flatten())
 
     def temper(self, raw: Tensor, temperature: Tensor) -> Tensor:
         """Raw outputs whose evidence is divided by the temperature; "exp" stays within its clamp."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -121,6 +121,7 @@ class Supervised:
         self._predict_batch = predict_batch
         self._seed = Seed(0)
         self._model: Classifier | None = None
+        self._weight = torch.ones(len(source.labels))
         self._temperature = torch.ones(len(source.labels))
 
     def _fresh(self, seed: Seed) -> Classifier:
@@ -170,7 +171,7 @@ class Supervised:
             device=self._device,
             progress=progress,
         )
-        self._model, self._seed = model, seed
+        self._model, self._seed, self._weight = model, seed, weight
         self._temperature = self._calibrated(pool.table("validation"))
         extras = {"temperature": [round(float(t), 6) for t in self._temperature]}
         return replace(report, extras=extras)
@@ -180,7 +181,8 @@ class Supervised:
         if self.parts.calibration is None or not len(table):
             return ones
         blocks = [self._raw(self.source.images(rows)) for rows in table.rows.split(self._predict_batch)]
-        return self.parts.calibration.fit(self.parts.head, torch.cat(blocks).cpu(), table.target)
+        raw = self.parts.head.unweight(torch.cat(blocks).cpu(), self._weight)
+        return self.parts.calibration.fit(self.parts.head, raw, table.target)
 
     @torch.no_grad()
     def _raw(self, images: Tensor) -> Tensor:
@@ -198,29 +200,33 @@ class Supervised:
         names |= {"evidence"} if self.parts.head.kind == "evidence" else set()
         names |= {"draws"} if self.parts.members is not None else set()
         store = OutputCache(cache, len(self.source.ids)) if cache is not None else None
-        produce = partial(self._produce, self.model.eval(), self._temperature.clone(), self._seed)
+        produce = partial(self._produce, self.model.eval(), self._reading(), self._seed)
         return Outputs(names, produce, store, self._predict_batch, progress=progress)
+
+    def _reading(self) -> Callable[[Tensor], Tensor]:
+        """How raw outputs of the present model are read: weights of positives undone, then tempered."""
+        head, weight, temperature = self.parts.head, self._weight.clone(), self._temperature.clone()
+        return lambda raw: head.temper(head.unweight(raw, weight.to(raw.device)), temperature.to(raw.device))
 
     @torch.no_grad()
     def _produce(
-        self, model: Classifier, temperature: Tensor, seed: Seed, rows: Tensor, names: frozenset[str]
+        self, model: Classifier, read: Callable[[Tensor], Tensor], seed: Seed, rows: Tensor, names: frozenset[str]
     ) -> Mapping[str, Tensor]:
-        device = next(model.parameters()).device
-        images, temperature = self.source.images(rows).to(device), temperature.to(device)
+        images = self.source.images(rows).to(next(model.parameters()).device)
         head, made = self.parts.head, {}
         if names - {"draws"}:
             features = model.backbone(images)
-            made |= head.outputs(head.temper(model.head(features), temperature)[:, None])
+            made |= head.outputs(read(model.head(features))[:, None])
             made["features"] = features
         if "draws" in names and self.parts.members is not None:
             raw = self.parts.members.draws(model, images, seed / "draws")
-            made["draws"] = head.outputs(head.temper(raw, temperature))["marginals"]
+            made["draws"] = head.outputs(read(raw))["marginals"]
         return made
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Weights of backbone and head, and the temperatures."""
+        """Weights of backbone and head, and what their outputs are read with: weights of positives, temperatures."""
         state = {k: v.detach().cpu().clone().contiguous() for k, v in self.model.state_dict().items()}
-        return state | {"temperature": self._temperature.clone()}
+        return state | {"positive_weight": self._weight.clone(), "temperature": self._temperature.clone()}
 
     def load_state_dict(self, state: Mapping[str, Tensor], seed: Seed) -> None:
         """Brings a trained state back.
@@ -229,11 +235,13 @@ class Supervised:
             ConfigError: when it is of another network, head or number of labels.
         """
         weights = dict(state)
-        temperature = weights.pop("temperature", torch.ones(len(self.source.labels)))
+        ones = torch.ones(len(self.source.labels))
+        weight, temperature = weights.pop("positive_weight", ones), weights.pop("temperature", ones)
         model = self._fresh(seed)
         try:
             model.load_state_dict(weights)
         except RuntimeError as error:
             reason = str(error).splitlines()[-1].strip()
             raise ConfigError(f"the weights do not fit the recipe's network and data: {reason}") from None
-        self._model, self._temperature, self._seed = model.eval().to(place(self._device)), temperature.clone(), seed
+        self._model, self._seed = model.eval().to(place(self._device)), seed
+        self._weight, self._temperature = weight.clone(), temperature.clone()

@@ -101,7 +101,7 @@ def assemble(
         "sex": tuple(row.header.sex or tidy_sex(row.entry.sex) for row in rows),
         "age": tuple(tidy_age(row.header.age) or tidy_age(row.entry.age) for row in rows),
         "view": tuple(row.header.view or row.entry.view.upper() for row in rows),
-        "burned_in": tuple("yes" if row.header.burned_in else "" for row in rows),
+        "burned_in": tuple("yes" if row.header.burned_in else "no" for row in rows),
         **{column: tuple(row.entry.extra.get(column, "") for row in rows) for column in extra},
     }
     source = ImageSource(

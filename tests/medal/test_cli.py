@@ -203,7 +203,9 @@ def test_workers_end_with_the_run_and_leave_it_resumable(how: signal.Signals, pl
     folder = tmp_path / "r"
     words = ["run", "chest_xray", "resources.processes=2", "learner.steps=20000", "--smoke", "-o", str(folder)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen([sys.executable, "-m", "medal", *words], env=environment, stdout=-3, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "medal", *words], env=environment, stdout=-3, stderr=subprocess.PIPE
+    )
     both = [folder / "studies" / f"{arm}-seed0" for arm in ("beta_epistemic", "random")]
     deadline = time.monotonic() + 120
     while not all(Study.exists(f) for f in both) and time.monotonic() < deadline:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import pytest
 import torch
@@ -200,3 +201,29 @@ def test_unknown_names_are_errors():
 def test_anneal_is_a_part_of_the_training():
     with pytest.raises(ConfigError, match=r"Beta.anneal: found 10.0, expected a part of the training in \[0, 1\]"):
         Beta(anneal=10.0)
+
+
+# ---- undoing the weights of positives
+
+
+def test_sigmoid_unweighted_has_the_odds_divided_by_the_weight() -> None:
+    raw, weight = torch.tensor([[0.3, -1.0, 2.0]], dtype=torch.float64), torch.tensor([1.0, 4.0, 20.0])
+    odds = torch.exp(Sigmoid().unweight(raw, weight))
+    torch.testing.assert_close(odds, torch.exp(raw) / weight)
+
+
+@pytest.mark.parametrize("evidence", ["softplus", "relu", "exp"])
+def test_beta_unweighted_has_the_evidence_for_a_label_divided(evidence: Literal["softplus", "relu", "exp"]) -> None:
+    head = Beta(evidence=evidence)
+    raw = torch.tensor([[0.5, 1.5, 3.0, 0.2]], dtype=torch.float64)
+    before = head.concentration(raw) - 1
+    after = head.concentration(head.unweight(raw, torch.tensor([5.0, 1.0]))) - 1
+    torch.testing.assert_close(after[..., 0], before[..., 0] / torch.tensor([5.0, 1.0]))
+    torch.testing.assert_close(after[..., 1], before[..., 1])
+
+
+@pytest.mark.parametrize("head", [Sigmoid(), Beta()])
+def test_weights_of_one_change_nothing(head: Sigmoid | Beta) -> None:
+    raw = torch.linspace(-2, 2, 8, dtype=torch.float64).reshape(2, 4)
+    labels = 4 if isinstance(head, Sigmoid) else 2
+    torch.testing.assert_close(head.unweight(raw, torch.ones(labels)), raw)

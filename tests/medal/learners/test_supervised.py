@@ -357,3 +357,18 @@ def test_contract():
     learner = learner_of(source, Parts(Beta(), MCDropout(3), Temperature()))
     assert isinstance(learner, Learner)
     check_learner(learner, source)
+
+
+def test_probabilities_mean_prevalence_although_positives_are_weighted() -> None:
+    """One label in ten, unrelated to the vectors: the best answer is a tenth for everybody, not a half."""
+    generator = torch.Generator().manual_seed(3)
+    ids = tuple(f"u{i:04d}" for i in range(400))
+    source = VectorSource(torch.randn(400, 3, generator=generator), ("rare",), ids, ids)
+    pool = Pool(Units("image", ids, ids), ("rare",), Split(ids, ids, ("pool",) * 400))
+    target = (torch.rand(400, 1, generator=generator) < 0.1).float()
+    pool.answer(Annotations(ids, target, "image", (1.0,) * 400, "test"))
+    learner = Supervised(source, Perceptron(0), Parts(head=Sigmoid()), steps=300, batch=64, lr=1e-2, dropout=0.0)
+    learner.fit(pool, pool.table(), Seed(0))
+    assert float(learner.state_dict()["positive_weight"][0]) > 6
+    told = learner.predict().get("marginals", torch.arange(400)).mean()
+    assert abs(float(told) - float(target.mean())) < 0.04
