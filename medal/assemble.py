@@ -94,6 +94,7 @@ def study_of(recipe: Recipe, seed: int, folder: Path, source: Source, split: Spl
         "rows": len(source.ids),
         "groups": len(set(source.groups)),
         "labels": list(source.labels),
+        "shape": list(source.shape),
     }
     if Study.exists(folder):
         study = Study.open(folder)
@@ -128,10 +129,23 @@ def study_of(recipe: Recipe, seed: int, folder: Path, source: Source, split: Spl
 
 
 def shareable(recipe: Recipe) -> dict[str, object]:
-    """The recipe without where the data lie, since a folder's name can tell whose they are; `run.json` keeps it."""
+    """The recipe without where files lie, since a folder's name can tell whose they are; `run.json` keeps it.
+
+    `data.root` is left out; of every other absolute path the last name stays.
+    """
     content = recipe.model_dump(mode="json")
     content["data"] = {k: v for k, v in content["data"].items() if k != "root"}
-    return content
+    return {key: _without_folders(value) for key, value in content.items()}
+
+
+def _without_folders(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _without_folders(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_folders(inner) for inner in value]
+    if isinstance(value, str) and (value.startswith("~") or Path(value).is_absolute()):
+        return Path(value).name
+    return value
 
 
 def versions() -> Mapping[str, str]:

@@ -66,6 +66,8 @@ def run(
     target = folder or _free_folder(recipe)
     if (target / INDEX).exists():
         raise ConfigError(f"{target} holds a run already; go on with `medal resume {target}`, or give another --out")
+    if not _is_free(target):
+        raise ConfigError(f"{target} is a file or holds other files; give --out a new or empty folder")
     planned = plan(recipe, resolved, target)
     if dry_run:
         _tell_plan(planned)
@@ -269,7 +271,12 @@ def _duration(seconds: float) -> str:
 def _free_folder(recipe: str) -> Path:
     stem = Path(recipe).stem if recipe.endswith((".yaml", ".yml")) else recipe.replace("/", "-")
     numbered = (RUNS / (stem if n == 1 else f"{stem}-{n}") for n in range(1, 10_000))
-    return next(path for path in numbered if not path.exists())
+    return next(path for path in numbered if _is_free(path))
+
+
+def _is_free(folder: Path) -> bool:
+    """Whether a run may be begun there: nothing, or nothing but the cache that a dry run or a failed one left."""
+    return not folder.exists() or (folder.is_dir() and {path.name for path in folder.iterdir()} <= {"cache"})
 
 
 def _folder(given: Path | None) -> Path:

@@ -56,7 +56,7 @@ def trained_learner(
     """The learner with the weights of the last round, and the round.
 
     Raises:
-        StudyError: if nothing was trained yet, or the source asks about other labels.
+        StudyError: if nothing was trained yet, or the source asks about other labels or has images of another size.
     """
     event = study.ledger.last("trained")
     if event is None:
@@ -66,6 +66,9 @@ def trained_learner(
         raise StudyError(
             f"the model answers {', '.join(labels)}; the data ask {', '.join(source.labels)}; set data.findings"
         )
+    known, found = (" x ".join(map(str, s)) for s in (study.opened["data"].get("shape", source.shape), source.shape))
+    if known != found:  # a convolutional network would answer all the same, and wrongly
+        raise StudyError(f"the model was trained on images of {known}, the data give {found}; set data.size as it was")
     settle(recipe)
     learner = assemble.learner_of(recipe, source, cache, progress)
     number = int(event.content["round"])

@@ -62,6 +62,7 @@ def estimate(run: Run, cache: Path, progress: Progress = silent) -> Estimate:
             per_row = _time_of_reading(loop)
             split = loop.pool.split
             patients = len(set(split.groups))
+            left = float(len(loop.pool.candidates()))
         finally:
             loop.study.close()
     counts = split.counts()
@@ -69,18 +70,18 @@ def estimate(run: Run, cache: Path, progress: Progress = silent) -> Estimate:
     start, rounds = min(recipe.start.items, counts["pool"]), recipe.budget.rounds
     bought = recipe.budget.per_round * rounds
     price = assemble.cost_of(recipe).of(recipe.unit)
-    items, minutes = (bought, bought * price) if recipe.budget.unit == "items" else (bought / price, bought)
+    items = min(bought if recipe.budget.unit == "items" else bought / price, left)
     paid = validation + start
     read = (counts["pool"] + counts["test"]) * per_row
     # the number of paid rows halfway stands for all rounds
-    labels = max(1, int(start + items / 2))
+    labels = max(1, min(counts["pool"], int(start + items / 2)))
     study = (rounds + 1) * (fit / steps * (wanted.count(labels) if wanted else steps) + read)
     at_a_time = processes_of(recipe, len(run.studies))
     return Estimate(
         rows=counts,
         patients=patients,
-        items=paid + min(items, float(counts["pool"] - start)),
-        minutes=paid * assemble.cost_of(recipe).of("image") + minutes,
+        items=paid + items,
+        minutes=paid * assemble.cost_of(recipe).of("image") + items * price,
         studies=len(run.studies),
         at_a_time=at_a_time,
         seconds=study * -(-len(run.studies) // at_a_time),

@@ -84,6 +84,8 @@ class ActiveLoop:
         """
         while (end := self.study.ledger.last("closed")) is None:
             self.step()
+        if self._trained >= 0:
+            self._restore()  # trains the last round again when its weights were lost since
         return str(end.content["reason"])
 
     @property

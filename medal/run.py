@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from medal.errors import ConfigError, MedalError, StudyError
-from medal.recipe import Recipe, with_strategy
+from medal.recipe import Recipe, validate, with_strategy
 from medal.source import Progress, silent
-from medal.storage import read_json, write_json
+from medal.storage import read_json, write_json, writing
 
 FORMAT = 1
 INDEX = "run.json"
@@ -79,10 +79,18 @@ class Run:
             {
                 "format": FORMAT,
                 "recipe": self.name,
-                "arms": {arm: recipe.model_dump(mode="json") for arm, recipe in self.arms.items()},
+                "arms": {arm: _placed(recipe) for arm, recipe in self.arms.items()},
                 "studies": [{"folder": e.folder, "arm": e.arm, "seed": e.seed} for e in self.studies],
             },
         )
+
+
+def _placed(recipe: Recipe) -> dict[str, Any]:
+    """A recipe as plain data, with the absolute place of its data: a run may be resumed from another folder."""
+    content = recipe.model_dump(mode="json")
+    if isinstance(root := content["data"].get("root"), str):
+        content["data"]["root"] = str(Path(root).absolute())
+    return content
 
 
 def plan(name: str, recipe: Recipe, folder: Path) -> Run:
@@ -103,17 +111,20 @@ def load_run(folder: Path) -> Run:
     """Reads the index of a run folder.
 
     Raises:
-        StudyError: if it is none, or was written in another format.
+        StudyError: if it is none, is damaged, or was written in another format.
     """
     if not (folder / INDEX).is_file():
         raise StudyError(f"{folder} is no run: found no {INDEX}; give the folder that `medal run` made")
     index = read_json(folder / INDEX)
-    if index.get("format") != FORMAT:
-        raise StudyError(
-            f"{folder} was written in run format {index.get('format')}, this medal reads {FORMAT}; begin a new run"
-        )
-    arms = {arm: Recipe.model_validate(values) for arm, values in index["arms"].items()}
-    return Run(folder, str(index["recipe"]), arms, tuple(Entry(**entry) for entry in index["studies"]))
+    written = index.get("format") if isinstance(index, dict) else None
+    if written != FORMAT:
+        raise StudyError(f"{folder} was written in run format {written}, this medal reads {FORMAT}; begin a new run")
+    try:
+        arms = {arm: validate(values) for arm, values in index["arms"].items()}
+        return Run(folder, str(index["recipe"]), arms, tuple(Entry(**entry) for entry in index["studies"]))
+    except (KeyError, TypeError, AttributeError, ConfigError) as error:
+        what = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise StudyError(f"{folder / INDEX} is damaged ({what}); restore it from a backup or begin a new run") from None
 
 
 def task_of(recipe: Recipe) -> Any:
@@ -181,10 +192,24 @@ def execute(run: Run, notify: Notify = quiet) -> None:
     Raises:
         MedalError: the first study's error, after the others have ended.
     """
+    from medal.study import Study
+
+    with writing(run.folder):
+        run.folder.mkdir(parents=True, exist_ok=True)
+    fresh = not (run.folder / INDEX).exists()
+    run.write()
+    try:
+        _play_all(run, notify)
+    except MedalError:
+        # a run that could not begin a study cannot be resumed either, and must not hold the folder's name
+        if fresh and not any(Study.exists(run.path(entry)) for entry in run.studies):
+            (run.folder / INDEX).unlink(missing_ok=True)
+        raise
+
+
+def _play_all(run: Run, notify: Notify) -> None:
     from medal import assemble
 
-    run.folder.mkdir(parents=True, exist_ok=True)
-    run.write()
     settle(run.main)
     # read every file once before the studies start, so that they find the cache filled
     assemble.open_data(run.main, run.cache, lambda what, done, total: notify("", what, done, total))

@@ -125,6 +125,12 @@ class Count(Strict):
     items: int = Field(ge=0)
 
 
+class StartSet(Count):
+    """Rows that the first training has."""
+
+    items: int = Field(ge=1)
+
+
 class RoundBudget(Strict):
     """What each round may cost, and how many rounds there are."""
 
@@ -172,7 +178,7 @@ class Recipe(Strict):
     unit: str = "image"
     split: SplitShares = SplitShares()
     validation: Count = Count(items=0)
-    start: Count
+    start: StartSet
     budget: RoundBudget
     cost: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=lambda: dict(MINUTES))
     oracle: Node

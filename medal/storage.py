@@ -24,7 +24,7 @@ DRAFT_SUFFIX = ".part"
 """Every draft is a hidden file with this ending, so that those of a killed process can be told from results."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
 
 
 def free_bytes(path: Path | str) -> int:
@@ -55,7 +55,7 @@ def writing(folder: Path | str) -> Iterator[None]:
 
     Raises:
         StorageFull: when the disk or the quota is full.
-        StudyError: when this user may not write there.
+        StudyError: when this user may not write there, or a file stands where a folder should, or a folder for a file.
     """
     try:
         yield

@@ -194,8 +194,11 @@ class Strategy:
         """
         candidates = pool.candidates()
         if not len(candidates) or float(allowance.prices(candidates).min()) > allowance.amount + SLACK:
-            amount = f"{allowance.amount:g} {allowance.unit}"
-            raise BudgetError(f"{self.name}: {amount} pay for none of {len(candidates)} candidates")
+            amount, price = f"{allowance.amount:g} {allowance.unit}", ""
+            if len(candidates):
+                cheapest = float(allowance.prices(candidates).min())
+                price = f", the cheapest of which costs {cheapest:.3g}; raise budget.per_round"
+            raise BudgetError(f"{self.name}: {amount} pay for none of {len(candidates)} candidates{price}")
         scores: Scores | None = None
         considered, picks, last = candidates, candidates, None
         for i, step in enumerate(self.steps):

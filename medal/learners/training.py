@@ -114,7 +114,13 @@ def _fabric(device: str) -> Fabric:
     prepare_torchvision()  # lightning imports torchvision where it is installed
     from lightning.fabric import Fabric
 
-    return Fabric(accelerator=device, devices=1)
+    try:
+        return Fabric(accelerator=device, devices=1)
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(
+            f"learner.device: {device!r} cannot be used here ({reason}); set learner.device=cpu"
+        ) from None
 
 
 def train(

@@ -21,6 +21,7 @@ from medal.report.selection import column_comparisons, label_comparison
 from medal.report.selection_tables import label_share_table, spread_table
 from medal.report.style import Drawing
 from medal.report.tables import comparison_table, curve_table, label_tables, rounds_evaluated
+from medal.storage import writing
 
 FILE = "report.html"
 
@@ -43,14 +44,16 @@ def write_report(run_folder: Path, out: Path | None = None) -> Path:
 
 def write(run: RunHistory, folder: Path) -> Path:
     """Writes the report of a history into a folder and returns the path of the HTML file."""
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     curves, selected = draw_all(run)
-    for drawing in (*curves, *selected):
-        drawing.write(folder)
     path = folder / FILE
     draft = path.with_suffix(f".{os.getpid()}")
-    draft.write_text(page(run, curves, selected), encoding="utf-8")
-    draft.replace(path)  # a reader with the page open never meets half a file
+    with writing(folder):
+        for drawing in (*curves, *selected):
+            drawing.write(folder)
+        draft.write_text(page(run, curves, selected), encoding="utf-8")
+        draft.replace(path)  # a reader with the page open never meets half a file
     return path
 
 

@@ -64,9 +64,10 @@ class Folder:
         if self.identity not in ("private", "public"):
             raise ConfigError(f"identity {self.identity!r}: expected 'private' or 'public'")
         private = self.identity == "private"
+        files = find_images(Path(self.root))
         table = self._table()
         store = open_images(
-            find_images(Path(self.root)),
+            files,
             cache,
             self.size,
             name=self.name,

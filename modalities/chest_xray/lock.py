@@ -14,6 +14,7 @@ from pathlib import Path
 from medal.errors import StorageFull, StudyError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
 
 
 @contextmanager
@@ -30,8 +31,10 @@ def exclusive(path: Path, waiting: Callable[[], None] | None = None) -> Iterator
     """
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise StudyError("worker processes run this script again; put its code under `if __name__ == '__main__':`")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as handle:
+    with on_disk():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        opened = path.open("a")
+    with opened as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -43,14 +46,18 @@ def exclusive(path: Path, waiting: Callable[[], None] | None = None) -> Iterator
 
 @contextmanager
 def on_disk() -> Iterator[None]:
-    """Turns "no space left" into an error that says what to do.
+    """Turns a full or refusing disk into an error that says what to do.
 
     Raises:
         StorageFull: when the disk or the quota is full.
+        StudyError: when this user may not write there.
     """
     try:
         yield
     except OSError as error:
+        if error.errno in _REFUSED:
+            mend = "choose a folder that this user may write"
+            raise StudyError(f"the cache of decoded images cannot be written: {error.strerror}; {mend}") from error
         if error.errno not in _FULL:
             raise
         raise StorageFull("the disk of the cache is full; free space and run again, what is done is kept") from error

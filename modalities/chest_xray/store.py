@@ -140,7 +140,8 @@ def open_images(
     if not items:
         raise EmptySource("there is no image to read; check the root of the data set")
     cache = Path(cache)
-    cache.mkdir(parents=True, exist_ok=True)
+    with on_disk():
+        cache.mkdir(parents=True, exist_ok=True)
     tags = Pseudonyms(key)
     ordered = sorted(items, key=lambda item: tags.of("F", item.name))
     settings = json.dumps([FORMAT, size, sorted(body_parts) if body_parts is not None else None])

@@ -17,7 +17,8 @@ from typer.testing import CliRunner
 
 from medal.cli import app
 from medal.errors import ConfigError, MedalError, StudyError, UnknownName
-from medal.run import INDEX, load_run
+from medal.recipe import load
+from medal.run import INDEX, load_run, plan
 from medal.study import Study
 
 ONE = "resources.processes=1"
@@ -122,6 +123,11 @@ def test_predict_writes_probabilities_by_pseudonym(played: Path, tmp_path: Path)
     assert all(0 <= v <= 1 for v in values)
 
 
+def test_predicting_at_another_resolution_is_refused(played: Path, tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"trained on images of 1 x 32 x 32, the data give 1 x 48 x 48.*data.size"):
+        call("predict", str(played), "-d", "data.size=48", "-o", str(tmp_path / "p.csv"))
+
+
 def test_export_can_be_started_from_and_predicts_the_same(played: Path, tmp_path: Path) -> None:
     call("export", str(played), "-o", str(tmp_path / "model"))
     card = (tmp_path / "model" / "model_card.md").read_text()
@@ -155,6 +161,56 @@ def test_dry_run_tells_and_writes_nothing_but_the_cache(tmp_path: Path) -> None:
 def test_a_second_run_in_one_folder_is_refused(played: Path) -> None:
     with pytest.raises(ConfigError, match="medal resume"):
         call("run", "chest_xray", "--smoke", "-o", str(played))
+
+
+def test_a_run_among_other_files_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    for folder in (tmp_path, tmp_path / "notes.txt"):
+        with pytest.raises(ConfigError, match="is a file or holds other files"):
+            call("run", "chest_xray", "--smoke", "-o", str(folder))
+    with pytest.raises(StudyError, match="cannot write in"):
+        call("run", "chest_xray", "--smoke", "-o", str(tmp_path / "notes.txt" / "run"))
+
+
+def test_a_run_that_cannot_begin_leaves_the_folder_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="does not exist"):
+        call("run", "chest_xray", ONE, "--smoke", "data=nih", f"data.root={tmp_path / 'typo'}")
+    with pytest.raises(ConfigError, match=r"oracle.miss"):
+        call("run", "chest_xray", ONE, "--smoke", "oracle=noisy", "oracle.miss=2")
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["chest_xray"]
+    assert not (tmp_path / "runs" / "chest_xray" / INDEX).exists()
+
+
+def test_the_index_keeps_the_absolute_place_of_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    plan("x", load("chest_xray", ["data=nih", "data.root=images"]), tmp_path / "r").write()
+    assert load_run(tmp_path / "r").main.data.model_dump()["root"] == str(tmp_path / "images")
+
+
+def test_a_dry_run_leaves_the_name_and_the_cache_to_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ("run", "chest_xray", ONE, "--smoke", "unit=finding", "budget.unit=minutes", "budget.per_round=2")
+    told = call(*words, "baselines=[]", "--dry-run")
+    assert "32 items" in told  # 12 images and two rounds of ten findings at 0.2 minutes
+    call(*words, "baselines=[]")
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["chest_xray"]
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", '{"format": 1}', '{"format": 1, "recipe": "a", "arms": {"x": {"task": 1}}, "studies": []}']
+)
+def test_a_damaged_index_is_one_line(text: str, tmp_path: Path) -> None:
+    (tmp_path / INDEX).write_text(text)
+    with pytest.raises(StudyError, match=r"run format|is damaged"):
+        call("status", str(tmp_path))
+
+
+def test_results_cannot_be_written_over_folders_and_files(played: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    for words in (("predict", str(tmp_path)), ("export", str(tmp_path / "file")), ("report", str(tmp_path / "file"))):
+        with pytest.raises(StudyError, match="cannot write in"):
+            call(words[0], str(played), "-o", words[1])
 
 
 def test_resume_of_a_finished_run_changes_no_head(played: Path) -> None:

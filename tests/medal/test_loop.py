@@ -194,6 +194,18 @@ def test_lost_weights_are_trained_again(tmp_path: Path) -> None:
     whole.study.close()
 
 
+def test_weights_lost_after_the_end_are_trained_again(tmp_path: Path) -> None:
+    source, truth = planted(120, seed=7)
+    play(tmp_path / "s", "entropy", source, truth, rounds=1)
+    loop = reopened(tmp_path / "s", "entropy", source, truth, rounds=1)
+    head, path = loop.study.ledger.head(), loop.study.weights_path(1)
+    path.unlink()
+    loop.run()
+    loop.study.load_weights(1)
+    assert loop.study.ledger.head() == head
+    loop.study.close()
+
+
 def test_a_machine_that_trains_differently_is_told(tmp_path: Path) -> None:
     source, truth = planted(120, seed=7)
     strategy, head = strategies()["entropy"]

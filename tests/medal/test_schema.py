@@ -91,6 +91,7 @@ def test_models_are_frozen():
             {"strategy": [{"sampler": NODE}, {"sampler": NODE}]},
             "strategy.0: found no 'keep', expected 'keep' on every step but the last",
         ),
+        ({"start": {"items": 0}}, "start.items: found 0, expected at least 1"),
     ],
 )
 def test_what_does_not_fit_is_one_line(changes, text):

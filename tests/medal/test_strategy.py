@@ -186,7 +186,7 @@ def test_minutes_buy_whole_units(kind: str, minutes: float, expected: int):
 
 def test_nothing_left_to_ask_and_nothing_that_can_be_paid():
     pool = pool_of(["pool", "pool", "test"])
-    with pytest.raises(BudgetError, match=r"mine: 0.5 minutes pay for none of 2 candidates"):
+    with pytest.raises(BudgetError, match=r"mine: 0.5 minutes pay for none of 2 candidates.*costs.*per_round"):
         ask(Step(RandomSampler()), pool=pool, amount=0.5, unit="minutes")
     pool.retire(["r000"])
     pool.answer(Annotations(("r001",), torch.zeros(1, 3), "image", (1.0,), "x"))

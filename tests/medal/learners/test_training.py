@@ -347,3 +347,8 @@ def test_a_trained_model_is_in_evaluation_mode():
 def test_place_of_a_device():
     assert place("cpu") == torch.device("cpu")
     assert place("auto").type in {"cpu", "cuda", "mps"}
+
+
+def test_a_device_that_is_not_there_is_one_line() -> None:
+    with pytest.raises(ConfigError, match=r"learner.device: 'gpux' cannot be used here"):
+        place("gpux")

@@ -345,3 +345,9 @@ def test_a_cache_that_is_gone_is_a_typed_error(tmp_path: Path):
     store.pixels.unlink()
     with pytest.raises(StudyError, match="open the data set again"):
         source_of(store).images([0])
+
+
+def test_a_cache_that_cannot_be_made_is_one_line(tmp_path: Path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StudyError, match="cannot be written"):
+        opened(draw(tmp_path / "in", 1), tmp_path / "file")
