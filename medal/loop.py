@@ -174,10 +174,8 @@ class ActiveLoop:
             query = self.strategy.query(self._outputs, self.pool, allowance, self._round_seed / "strategy")
         except BudgetError as error:
             self.pool.round -= 1
-            if not len(self.pool.candidates()):
-                self._close("every candidate was labelled")
-                return
-            raise error
+            self._close(str(error) if len(self.pool.candidates()) else "every candidate was labelled")
+            return
         self.study.save_previews({i: self.source.preview(int(self.pool.units.row[p])) for i, p in self._rows_of(query)})
         self._write_query(query, "query", self.strategy.name, {"seconds": time.perf_counter() - started})
 

@@ -105,11 +105,11 @@ class Study:
         folder = Path(folder)
         if not folder.is_dir():
             raise StudyError(
-                f"no study at {folder}; expected a folder with {LEDGER}: check the path, or make one with `medal init`"
+                f"no study at {folder}; expected a folder with {LEDGER}: check the path, or make one with `medal run`"
             )
         if not cls.exists(folder):
             raise StudyError(
-                f"{folder} is not a study: found no {LEDGER}; give the study folder, or make one with `medal init`"
+                f"{folder} is not a study: found no {LEDGER}; give the study folder, or make one with `medal run`"
             )
         if not write:
             return cls._open(folder, None)

@@ -23,7 +23,7 @@ class Simulated:
     Args:
         truth: labels of every row.
         rows: (R) row ids in the order of the truth.
-        cost: minutes that a unit takes in the middle (the median).
+        cost: minutes that a unit takes on average.
         spread: standard deviation of the logarithm of the time; 0 makes every answer take the same time.
 
     Raises:
@@ -65,5 +65,6 @@ class Simulated:
         )
 
     def _seconds(self, kind: str, seed: Seed) -> float:
-        middle = 60.0 * self._cost.of(kind)
-        return round(middle * math.exp(self._spread * float(seed.numpy().standard_normal())), 3)
+        draw = self._spread * float(seed.numpy().standard_normal())
+        # a log-normal time has its mean half a variance above the middle
+        return round(60.0 * self._cost.of(kind) * math.exp(draw - self._spread**2 / 2), 3)

@@ -89,6 +89,8 @@ def assemble(
         EmptySource: if no file can be read.
         SplitOverlap: if the table puts one patient in two splits.
     """
+    from modalities.chest_xray.tags import view_in_text  # it loads pydicom
+
     quarantined = {h.id: h.reason for h in store.headers if h.reason}
     rows = sorted(_rows(store, entries), key=lambda row: row.header.id)
     store.register.save()
@@ -100,7 +102,7 @@ def assemble(
     meta: dict[str, tuple[str, ...]] = {
         "sex": tuple(row.header.sex or tidy_sex(row.entry.sex) for row in rows),
         "age": tuple(tidy_age(row.header.age) or tidy_age(row.entry.age) for row in rows),
-        "view": tuple(row.header.view or row.entry.view.upper() for row in rows),
+        "view": tuple(row.header.view or view_in_text(row.entry.view) for row in rows),
         "burned_in": tuple("yes" if row.header.burned_in else "no" for row in rows),
         **{column: tuple(row.entry.extra.get(column, "") for row in rows) for column in extra},
     }

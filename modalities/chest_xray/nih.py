@@ -160,6 +160,9 @@ def _subset(root: Path, table: Table, findings: Sequence[str]) -> tuple[list[Ite
             labels.values[i],
             {"followup": column["follow_up"][i]},
         )
+        if Path(file).is_absolute() or ".." in Path(file).parts:
+            where = f"{table.name}, line {labels.lines[i]}"
+            raise BadTable(f"{where}: the file lies outside data.root, expected a path under it")
         if (root / file).is_file():
             items.append(Item(root / file, key))
     return items, entries

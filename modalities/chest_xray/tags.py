@@ -79,13 +79,14 @@ def view(header: Dataset) -> str:
     if stated:
         return stated
     for item in header.get("ViewCodeSequence") or ():
-        coded = _CODES.get(text(item, "CodeValue")) or _view_in_text(text(item, "CodeMeaning"))
+        coded = _CODES.get(text(item, "CodeValue")) or view_in_text(text(item, "CodeMeaning"))
         if coded:
             return coded
-    return _view_in_text(text(header, "SeriesDescription"))
+    return view_in_text(text(header, "SeriesDescription"))
 
 
-def _view_in_text(words: str) -> str:
+def view_in_text(words: str) -> str:
+    """The one view that free text names, "" when it names none or several; the text itself may hold an identity."""
     if re.search(r"decub|obliq", words, re.IGNORECASE):  # a lateral decubitus is a frontal picture, an oblique one none
         return ""
     for phrase, name in _PHRASES:

@@ -168,3 +168,11 @@ def test_no_image_is_an_error(official: Path, tmp_path: Path):
         path.unlink()
     with pytest.raises(EmptySource, match="none of 80 rows has a file"):
         NIH(official, size=16).open(tmp_path / "cache")
+
+
+@pytest.mark.parametrize("file", ["../secret.png", "/etc/secret.png", "images/../../secret.png"])
+def test_a_table_cannot_point_outside_its_folder(tmp_path: Path, file: str) -> None:
+    head = "file,source_name,patient_id,follow_up,age,sex,view,split,findings,Edema"
+    (tmp_path / "labels.csv").write_text(f"{head}\n{file},a.png,1,0,50,M,PA,train,Edema,1\n")
+    with pytest.raises(BadTable, match=r"line 2: the file lies outside data\.root"):
+        NIH(tmp_path, findings=["Edema"]).open(tmp_path / "cache")

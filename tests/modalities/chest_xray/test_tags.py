@@ -106,3 +106,10 @@ def test_a_slice_of_the_chest_is_no_radiograph():
         check_chest(header_of(Modality="CT", BodyPartExamined="CHEST"), CHEST)
     with pytest.raises(BadInput, match="modality unknown"):
         check_chest(header_of(Modality="MILLER"), CHEST)
+
+
+def test_free_text_about_a_view_gives_a_view_or_nothing() -> None:
+    from modalities.chest_xray.tags import view_in_text
+
+    assert view_in_text("pa") == "PA"
+    assert view_in_text("Jane Doe, room 12") == ""
