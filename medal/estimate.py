@@ -11,7 +11,8 @@ from medal import assemble
 from medal.learners.protocol import Learner
 from medal.learners.training import Schedule
 from medal.loop import ActiveLoop
-from medal.run import Run, processes_of, settle, task_of
+from medal.recipe import task_module
+from medal.run import Run, processes_of, settle
 from medal.source import Progress, silent
 from medal.strategy import score_units
 
@@ -53,7 +54,7 @@ def estimate(run: Run, cache: Path, progress: Progress = silent) -> Estimate:
     recipe = run.main
     settle(recipe)
     with tempfile.TemporaryDirectory(prefix="medal-trial-") as folder:
-        loop = task_of(recipe).make(recipe, recipe.seed, Path(folder, "study"), cache, progress)
+        loop = task_module(recipe.task).make(recipe, recipe.seed, Path(folder, "study"), cache, progress)
         try:
             wanted = _shorten(loop.learner)
             while (trained := loop.study.ledger.last("trained")) is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
+from types import ModuleType
 from typing import Any
 
 from pydantic import ValidationError
@@ -81,7 +82,7 @@ def check_recipe(recipe: Recipe) -> None:
         UnknownName: on an import path, argument, kind or baseline that does not exist.
         ConfigError: on an argument that does not fit.
     """
-    _check_task(recipe.task)
+    task_module(recipe.task)
     for key, names in CONTEXT.items():
         check(getattr(recipe, key), key, context=names)
     check_strategy(recipe.strategy)
@@ -93,13 +94,18 @@ def check_recipe(recipe: Recipe) -> None:
         check_strategy(arm.strategy)
 
 
-def _check_task(task: str) -> None:
+def task_module(task: str) -> ModuleType:
+    """The module that plays recipes of a task.
+
+    Raises:
+        ConfigError: if it is none of ours or of the entry-point group `medal.tasks`, or does not exist.
+    """
     known = {point.module for point in entry_points(group=TASKS)}
     if not task.startswith("tasks.") and task not in known:
         raise ConfigError(
             f"task: {task!r} is not registered under {TASKS}; known: {', '.join(sorted(known)) or 'none'}"
         )
-    module(task, "task", registered=[task.partition(".")[0]])
+    return module(task, "task", registered=[task.partition(".")[0]])
 
 
 def arms(recipe: Recipe) -> tuple[Recipe, ...]:

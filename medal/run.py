@@ -6,7 +6,6 @@ Studies are independent, so how many run at a time changes nothing in them.
 
 from __future__ import annotations
 
-import importlib
 import multiprocessing
 import os
 import signal
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from medal.errors import ConfigError, MedalError, StudyError
-from medal.recipe import Recipe, validate, with_strategy
+from medal.recipe import Recipe, task_module, validate, with_strategy
 from medal.source import Progress, silent
 from medal.storage import read_json, write_json, writing
 
@@ -127,27 +126,6 @@ def load_run(folder: Path) -> Run:
         raise StudyError(f"{folder / INDEX} is damaged ({what}); restore it from a backup or begin a new run") from None
 
 
-def task_of(recipe: Recipe) -> Any:
-    """The module that plays a recipe.
-
-    Raises:
-        ConfigError: if it is none of ours or of the entry-point group `medal.tasks`.
-    """
-    from importlib.metadata import entry_points
-
-    known = {e.value for e in entry_points(group="medal.tasks")}
-    if not recipe.task.startswith("tasks.") and recipe.task not in known:
-        raise ConfigError(
-            f"task: {recipe.task!r} is not registered under medal.tasks; known: {', '.join(sorted(known))}"
-        )
-    try:
-        return importlib.import_module(recipe.task)
-    except ModuleNotFoundError as error:
-        if error.name is None or not recipe.task.startswith(error.name):
-            raise
-        raise ConfigError(f"task: there is no module {recipe.task!r}; known: {', '.join(sorted(known))}") from None
-
-
 def settle(recipe: Recipe) -> None:
     """Fixes what numbers depend on in this process: threads and deterministic kernels."""
     import torch
@@ -163,7 +141,7 @@ def play(recipe: Recipe, seed: int, folder: Path, cache: Path, progress: Progres
         Why it ended.
     """
     settle(recipe)
-    loop = task_of(recipe).make(recipe, seed, folder, cache, progress)
+    loop = task_module(recipe.task).make(recipe, seed, folder, cache, progress)
     try:
         while not loop.finished:
             loop.step()
