@@ -8,13 +8,17 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 import medal
 from medal.budget import Budget, CostModel
 from medal.build import build, build_strategy
+from medal.consensus import Consensus
 from medal.errors import ConfigError, EmptySource
+from medal.examine import Examiner
 from medal.learners.protocol import Learner
 from medal.oracle.protocol import Oracle
+from medal.pool import Pool
 from medal.schema import Recipe
 from medal.source import Opened, Progress, Source, Truth, silent
 from medal.split import Split, split_by_group
@@ -51,9 +55,31 @@ def units_of(recipe: Recipe, source: Source) -> Units:
     return Units(recipe.unit, tuple(source.ids), tuple(source.groups), inner)
 
 
-def learner_of(recipe: Recipe, source: Source, cache: Path, progress: Progress = silent) -> Learner:
-    """The learner with its parts; it never sees truth."""
-    return build(recipe.learner, "learner", source=source, cache=cache, progress=progress)
+def learner_of(
+    recipe: Recipe, source: Source, cache: Path, progress: Progress = silent, pool_rows: Tensor | None = None
+) -> Learner:
+    """The learner with its parts; it never sees truth.
+
+    Args:
+        recipe: what it is made of.
+        source: pixels.
+        cache: for what is computed once, such as features.
+        progress: told during long work.
+        pool_rows: rows of the pool part, the only ones that unsupervised training may look at; None where a trained
+            learner is brought back.
+    """
+    return build(recipe.learner, "learner", source=source, cache=cache, progress=progress, pool_rows=pool_rows)
+
+
+def pool_of(recipe: Recipe, source: Source, split: Split) -> Pool:
+    """Nobody labelled yet."""
+    readers = Consensus(recipe.readers.rule, recipe.readers.reader)
+    return Pool(units_of(recipe, source), tuple(source.labels), split, readers)
+
+
+def examiner_of(source: Source, truth: Truth | None) -> Examiner | None:
+    """Who measures the test split; None without truth."""
+    return None if truth is None else Examiner(truth, source.groups, source.meta)
 
 
 def strategy_of(recipe: Recipe) -> Strategy:

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from medal.commands.console import out, problems
 from medal.errors import ConfigError, MedalError, StudyError
 
 app = typer.Typer(
@@ -30,9 +30,6 @@ config_app = typer.Typer(no_args_is_help=True, help="Show recipes as they resolv
 ledger_app = typer.Typer(no_args_is_help=True, help="The journal of each study.")
 app.add_typer(config_app, name="config")
 app.add_typer(ledger_app, name="ledger")
-out = Console()
-problems = Console(stderr=True)
-
 RUNS = Path("runs")
 Recipe = Annotated[str, typer.Argument(help="Name of a recipe (`medal list tasks`), or your own YAML file.")]
 Overrides = Annotated[

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
 from medal.metrics.classification import evaluate_multilabel
+from medal.seeding import Seed
 from medal.source import Truth
+
+ARM_POSITIVES = 5
+"""Positives and negatives below which a label of the validation arm is not estimable; arms are small, and their intervals
+say so."""
+SUBGROUPS = ("sex", "age", "view", "site")
+"""Columns by which performance is told apart, where a source has them."""
 
 
 class Examiner:
@@ -16,18 +23,56 @@ class Examiner:
     Args:
         truth: labels of every row; what is used is the rows that are handed in, which the loop takes from the test
             split.
+        groups: (R) patient of each row; with them and `columns`, a thorough examination measures subgroups.
+        columns: harmless columns of (R) strings each; those in `SUBGROUPS` are used.
         min_positives: a label with fewer positives or negatives among the test rows is stamped "not estimable".
     """
 
-    def __init__(self, truth: Truth, min_positives: int = 20) -> None:
+    def __init__(
+        self,
+        truth: Truth,
+        groups: Sequence[str] = (),
+        columns: Mapping[str, Sequence[str]] | None = None,
+        min_positives: int = 20,
+    ) -> None:
         self._truth = truth
+        self._groups = groups
+        self._columns = {name: values for name, values in (columns or {}).items() if name in SUBGROUPS}
         self._min_positives = min_positives
 
-    def __call__(self, rows: Tensor, probabilities: Tensor) -> Mapping[str, object]:
-        """The `labels` and `macro` of an evaluation.
+    def __call__(self, rows: Tensor, probabilities: Tensor, *, thorough: bool = False) -> Mapping[str, object]:
+        """The `labels` and `macro` of an evaluation; `subgroups` too when thorough.
 
         Args:
             rows: (T) positions of test rows.
             probabilities: (T, L).
+            thorough: also measure subgroups, with intervals.
         """
-        return evaluate_multilabel(probabilities, self._truth.values[rows], self._truth.labels, self._min_positives)
+        truth = self._truth.values[rows]
+        measured = evaluate_multilabel(probabilities, truth, self._truth.labels, self._min_positives)
+        if not thorough or not self._groups or not self._columns:
+            return measured
+        from medal.metrics.subgroups import subgroup_measures
+
+        at = [int(r) for r in rows]
+        subgroups = subgroup_measures(
+            probabilities.numpy(),
+            truth.numpy(),
+            [self._groups[r] for r in at],
+            {name: [values[r] for r in at] for name, values in self._columns.items()},
+            Seed(0) / "subgroups",
+            self._min_positives,
+        )
+        return {**measured, "subgroups": subgroups}
+
+
+def measure_arm(probabilities: Tensor, targets: Tensor, labels: Sequence[str]) -> Mapping[str, object]:
+    """The `labels` and `macro` on the paid random validation arm, the only labels beside the test split that were not
+    chosen by a strategy.
+
+    Args:
+        probabilities: (V, L).
+        targets: (V, L), NaN where nothing was answered.
+        labels: (L) names.
+    """
+    return evaluate_multilabel(probabilities, targets, tuple(labels), ARM_POSITIVES)

@@ -21,6 +21,8 @@ from medal.strict_yaml import parse, read
 Plain = dict[str, Any]
 GROUPS = {"data": "data set", "learner": "learner", "oracle": "oracle"}
 """Keys whose text names a file of `configs/<key>`, and what that is called; text under `strategy` names a work."""
+SHORT = {"engine": "resources.engine"}
+"""Short names of dotted values on the command line."""
 FILE_KEYS = (*Recipe.model_fields, "extends", "with")
 
 
@@ -187,7 +189,7 @@ def split_overrides(overrides: Sequence[str]) -> tuple[Plain, list[tuple[str, An
     values: list[tuple[str, Any]] = []
     for text in overrides:
         key, equals, value_text = text.partition("=")
-        key = key.strip()
+        key = SHORT.get(key.strip(), key.strip())
         if not equals or not key:
             raise ConfigError(f"override {text!r}: expected KEY=VALUE, such as seed=1 or learner.steps=20")
         value = parse(value_text, f"override {text!r}")

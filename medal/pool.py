@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from medal.consensus import Consensus, latest
 from medal.errors import LabelNotPaid, UnitError
 from medal.split import PARTS, Split
 from medal.types import Targets
@@ -70,11 +71,12 @@ class LabelTable:
 
 @dataclass(frozen=True)
 class Answer:
-    """One paid answer: the values, who gave them and when."""
+    """One paid answer: the values, who gave them, when, and for what it was asked."""
 
     values: Tensor
     annotator: str
     round: int
+    purpose: str = "query"
 
 
 @dataclass
@@ -85,11 +87,13 @@ class Pool:
         units: every unit, in canonical order.
         labels: (L) names of what is asked about a row.
         split: part of each row.
+        consensus: which labels train when readers differ.
     """
 
     units: Units
     labels: tuple[str, ...]
     split: Split
+    consensus: Consensus = Consensus()
     round: int = 0
     _answers: dict[int, list[Answer]] = field(default_factory=dict, repr=False)
     _retired: set[int] = field(default_factory=set, repr=False)
@@ -138,8 +142,12 @@ class Pool:
             name = self.units.ids[int(held_out[0])]
             raise UnitError(f"unit {name!r} belongs to the test split, which is never annotated in a campaign")
 
-    def answer(self, annotations: Annotations) -> None:
-        """Records paid answers; a later answer for the same unit is a correction, and both are kept.
+    def answer(self, annotations: Annotations, purpose: str = "query") -> None:
+        """Records paid answers. A reader's later answer corrects the earlier one; another reader's is a second opinion.
+
+        Args:
+            annotations: of one reader.
+            purpose: what they were asked for, as in the journal.
 
         Raises:
             UnitError: as `check`; nothing is recorded then.
@@ -147,7 +155,7 @@ class Pool:
         self.check(annotations)
         self._tables.clear()
         for p, values in zip(self.units.positions(annotations.ids).tolist(), annotations.target, strict=True):
-            answer = Answer(values.to(torch.float32, copy=True), annotations.annotator, self.round)
+            answer = Answer(values.to(torch.float32, copy=True), annotations.annotator, self.round, purpose)
             self._answers.setdefault(p, []).append(answer)
 
     def retire(self, ids: Iterable[str]) -> None:
@@ -160,7 +168,7 @@ class Pool:
         return tuple(self.units.ids[p] for p in sorted(self._retired))
 
     def label(self, unit: str) -> Tensor:
-        """The paid answer for one unit, (W,) float32.
+        """The paid answer for one unit by the rule of readers, (W,) float32.
 
         Raises:
             LabelNotPaid: if nobody has answered for it.
@@ -168,7 +176,7 @@ class Pool:
         position = int(self.units.positions([unit])[0])
         if position not in self._answers:
             raise LabelNotPaid(f"the label of {unit!r} was never paid for; ask the oracle through a query")
-        return self._answers[position][-1].values.clone()
+        return self._agreed(position)
 
     def opinions(self, unit: str) -> Sequence[Answer]:
         """Every answer for one unit, oldest first; empty when unpaid."""
@@ -188,19 +196,28 @@ class Pool:
         known = self._tables[part]
         return LabelTable(known.rows.clone(), known.target.clone())
 
+    def _agreed(self, position: int) -> Tensor:
+        return self.consensus.of(latest([(a.annotator, a.values) for a in self._answers[position]]))
+
     def _made_table(self, part: str) -> LabelTable:
         paid = self.labelled(part)
+        if part == "validation":  # labels that a clinic chose to have do not stand for its patients
+            paid = torch.tensor([p for p in paid.tolist() if self._drawn(p)], dtype=torch.long)
         if not len(paid):
             return LabelTable(torch.empty(0, dtype=torch.long), torch.empty(0, len(self.labels)))
         rows, line = torch.unique(self.units.row[paid], return_inverse=True)
         target = torch.full((len(rows), len(self.labels)), float("nan"))
         for p, i in zip(paid.tolist(), line.tolist(), strict=True):
-            values = self._answers[p][-1].values
+            values = self._agreed(p)
             if self.units.inner:
                 target[i, int(self.units.index[p])] = values[0]
             else:
                 target[i] = values
         return LabelTable(rows, target)
+
+    def _drawn(self, position: int) -> bool:
+        """Whether a unit was asked at random, and not only imported."""
+        return any(a.purpose != "imported" for a in self._answers[position])
 
     def positives(self) -> Tensor:
         """Paid positives of each label in the pool part, (L,) int64."""

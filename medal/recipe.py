@@ -28,7 +28,7 @@ TASKS = "medal.tasks"
 CONTEXT: Mapping[str, tuple[str, ...]] = {
     "data": (),
     "oracle": ("truth", "rows", "cost"),
-    "learner": ("source", "parts", "cache", "progress"),
+    "learner": ("source", "parts", "cache", "progress", "pool_rows"),
 }
 """Names that a task gives when it builds these parts; a recipe need not set parameters of these names."""
 
@@ -163,12 +163,13 @@ def schema() -> dict[str, Any]:
 
 
 def digest(recipe: Recipe) -> str:
-    """sha256 of what decides the result: everything but where the data lie and how many processes run at a time.
+    """sha256 of what decides the result: everything but where the data lie and where how many processes run.
 
     Returns:
         64 hexadecimal digits.
     """
     content = _plain(recipe)
-    content["resources"].pop("processes")
+    for key in ("processes", "engine", "address"):
+        content["resources"].pop(key)
     content["data"].pop("root", None)
     return hashlib.sha256(canonical(content).encode()).hexdigest()

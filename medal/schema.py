@@ -147,11 +147,30 @@ class RoundBudget(Strict):
         return self
 
 
+class Readers(Strict):
+    """Which labels train when readers differ, see `medal.consensus.Consensus`."""
+
+    rule: Literal["majority", "soft", "first", "reader"] = "majority"
+    reader: str | None = None
+
+    @model_validator(mode="after")
+    def _named_where_asked(self) -> Readers:
+        if (self.rule == "reader") != bool(self.reader):
+            found = f"found rule {self.rule!r} with reader {self.reader!r}"
+            raise ValueError(f"{found}; name a reader exactly for the rule 'reader'")
+        return self
+
+
 class Resources(Strict):
-    """Threads of one study, and studies at a time."""
+    """Threads of one study, studies at a time, and where they run.
+
+    `address` is that of a running Ray cluster; without one, `engine: ray` starts its own.
+    """
 
     threads: int = Field(default=1, ge=1)
     processes: int | Literal["auto"] = "auto"
+    engine: Literal["local", "ray"] = "local"
+    address: str | None = None
 
     @model_validator(mode="after")
     def _at_least_one(self) -> Resources:
@@ -185,6 +204,7 @@ class Recipe(Strict):
     learner: LearnerNode
     strategy: tuple[StepNodes, ...] = Field(min_length=1)
     baselines: tuple[str, ...] = ("random",)
+    readers: Readers = Readers()
     resources: Resources = Resources()
     report: ReportSettings = ReportSettings()
 

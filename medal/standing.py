@@ -22,6 +22,7 @@ class Standing:
         labelled: ids that were answered, without the validation arm.
         validation: ids that were answered for the validation arm.
         waiting: ids that were asked and not yet answered, in the order asked.
+        retired: ids that cannot be labelled.
         trained: last round with weights.
         evaluated: last round with an evaluation.
         macro: means over the labels in the last evaluation.
@@ -35,6 +36,7 @@ class Standing:
     labelled: set[str] = field(default_factory=set)
     validation: set[str] = field(default_factory=set)
     waiting: dict[str, None] = field(default_factory=dict)
+    retired: set[str] = field(default_factory=set)
     trained: int | None = None
     evaluated: int | None = None
     macro: dict[str, Any] = field(default_factory=dict)
@@ -66,7 +68,15 @@ class Standing:
                 self.spent[unit] = self.spent.get(unit, 0.0) + amount
         (self.validation if content["purpose"] == "validation" else self.labelled).update(content["ids"])
         self._untrained |= content["purpose"] != "validation"
-        self.next = "answer" if self.waiting else "train" if self._untrained else "ask"
+        # labels that a clinic brings along can be trained with at any time, but the first question comes first
+        self.next = "answer" if self.waiting else "train" if self._untrained and self.round is not None else "ask"
+
+    def _on_retired(self, content: dict[str, Any]) -> None:
+        for name in content["ids"]:
+            self.waiting.pop(name, None)
+            self.retired.add(name)
+        if self.next == "answer" and not self.waiting:
+            self.next = "train" if self._untrained else "ask"
 
     def _on_trained(self, content: dict[str, Any]) -> None:
         self.round = self.trained = content["round"]
@@ -92,6 +102,7 @@ class Standing:
             "labelled": len(self.labelled),
             "validation": len(self.validation),
             "waiting": len(self.waiting),
+            "retired": len(self.retired),
             "trained": self.trained,
             "evaluated": self.evaluated,
             "macro": self.macro,

@@ -1,8 +1,8 @@
 """A study: one folder = one campaign = one seed.
 
 `ledger.db` is the journal and the only truth; `units.csv` lists who belongs to which patient and split; `weights/`
-holds the network of each round; `outputs/` is a cache and `previews/` the last batch for the eyes of an annotator, both
-can be lost. One process writes at a time (`lock`); reading never waits.
+holds the network and `predictions/` the predictions of each round; `outputs/` is a cache and `previews/` the last batch
+for the eyes of an annotator, both can be lost. One process writes at a time (`lock`); reading never waits.
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ from medal.storage import draft_path, remove_drafts, sync_folder, write_bytes, w
 from medal.unit_table import read_unit_table, write_unit_table
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
 FORMAT = 1
 """Version of the folder and of the events' contents, kept in the `opened` event."""
 
 LEDGER, LOCK, UNITS = "ledger.db", "lock", "units.csv"
-_FOLDERS = ("weights", "outputs", "previews")
+_FOLDERS = ("weights", "outputs", "previews", "predictions")
 
 
 class Study:
@@ -199,6 +201,41 @@ class Study:
             return load_weights(self.weights_path(round), hashes[-1])
         except StudyError as error:
             raise StudyError(f"{error}; run `medal resume`, which trains the round again") from error
+
+    def predictions_path(self, round: int, part: str) -> Path:  # noqa: A002
+        """The predictions of a round for one part of the data."""
+        return self.folder / "predictions" / f"{part}_{round:03d}.npz"
+
+    def save_predictions(self, round: int, part: str, ids: Sequence[str], probabilities: NDArray[np.float32]) -> str:  # noqa: A002
+        """Writes the predictions of a round; append the `evaluated` event with the returned hash afterwards.
+
+        Args:
+            round: that they belong to.
+            part: "test" or "validation".
+            ids: (n) rows.
+            probabilities: (n, L) float32.
+        """
+        from medal.predictions import save_predictions
+
+        self._check_writable()
+        return save_predictions(self.predictions_path(round, part), ids, probabilities)
+
+    def load_predictions(self, round: int, part: str) -> tuple[tuple[str, ...], NDArray[np.float32]]:  # noqa: A002
+        """Ids (n) and probabilities (n, L) of a round, checked against its `evaluated` event.
+
+        Raises:
+            StudyError: if there are none for that part, or the file is missing, damaged or another one.
+        """
+        from medal.predictions import load_predictions
+
+        hashes = [
+            e.content.get("predictions", {}).get(part)
+            for e in self.ledger.events("evaluated")
+            if e.content["round"] == round
+        ]
+        if not hashes or hashes[-1] is None:
+            raise StudyError(f"round {round} of {self.folder} has no predictions for the part {part!r}")
+        return load_predictions(self.predictions_path(round, part), hashes[-1])
 
     def save_previews(self, previews: Mapping[str, bytes]) -> None:
         """Replaces the previews of the last batch.

@@ -6,18 +6,20 @@ Copy this file to make a recipe family of your own, and register it under the en
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from medal import assemble
-from medal.examine import Examiner
 from medal.loop import ActiveLoop
-from medal.pool import Pool
 from medal.schema import Recipe
 from medal.seeding import Seed
 from medal.source import Progress, silent
 
+if TYPE_CHECKING:
+    from medal.human import HumanCampaign
+
 
 def make(recipe: Recipe, seed: int, folder: Path, cache: Path, progress: Progress = silent) -> ActiveLoop:
-    """Builds the campaign of one seed; one that was begun goes on where it stopped.
+    """Builds the campaign of one seed with a simulated expert; one that was begun goes on where it stopped.
 
     Args:
         recipe: what the campaign is made of.
@@ -29,16 +31,15 @@ def make(recipe: Recipe, seed: int, folder: Path, cache: Path, progress: Progres
     opened = assemble.open_data(recipe, cache, progress)
     source, truth = opened.source, opened.truth
     split = assemble.split_of(recipe, source)
-    pool = Pool(assemble.units_of(recipe, source), tuple(source.labels), split)
 
-    learner = assemble.learner_of(recipe, source, cache, progress)
+    learner = assemble.learner_of(recipe, source, cache, progress, split.positions("pool"))
     strategy = assemble.strategy_of(recipe)
     oracle = assemble.oracle_of(recipe, source, truth)
 
     return ActiveLoop(
         study=assemble.study_of(recipe, seed, folder, source, split),
         source=source,
-        pool=pool,
+        pool=assemble.pool_of(recipe, source, split),
         learner=learner,
         strategy=strategy,
         oracle=oracle,
@@ -47,6 +48,20 @@ def make(recipe: Recipe, seed: int, folder: Path, cache: Path, progress: Progres
         validation=recipe.validation.items,
         start=recipe.start.items,
         seed=Seed(seed),
-        examine=Examiner(truth) if truth is not None else None,
+        examine=assemble.examiner_of(source, truth),
         progress=progress,
     )
+
+
+def human(recipe: Recipe, folder: Path, cache: Path, progress: Progress = silent) -> HumanCampaign:
+    """Opens a campaign with people, who are asked by work lists; images that are new in the folder are taken in.
+
+    Args:
+        recipe: as `make`; its oracle is not asked.
+        folder: of the study, which exists.
+        cache: of decoded images.
+        progress: told during long work.
+    """
+    from medal.human import HumanCampaign
+
+    return HumanCampaign.open(recipe, folder, cache, progress)

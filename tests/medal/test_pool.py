@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 import torch
 
+from medal.consensus import Consensus
 from medal.errors import LabelNotPaid, UnitError
 from medal.pool import Annotations, Pool
 from medal.split import Split
@@ -117,10 +119,10 @@ def test_a_later_answer_supersedes_and_both_are_kept():
     pool = pool_of()
     pool.answer(answers({"a": [1, 0]}, annotator="first"))
     pool.round = 2
-    pool.answer(answers({"a": [0, NAN]}, annotator="second"))
-    assert pool.label("a").nan_to_num(-9).tolist() == [0, -9]
+    pool.answer(answers({"a": [0, NAN]}, annotator="first"))
+    assert pool.label("a").nan_to_num(-9).tolist() == [0, 0]  # a blank cell corrects nothing
     found = pool.opinions("a")
-    assert [(o.annotator, o.round) for o in found] == [("first", 0), ("second", 2)]
+    assert [(o.annotator, o.round) for o in found] == [("first", 0), ("first", 2)]
     assert found[0].values.tolist() == [1, 0]
     assert len(pool.table()) == 1
 
@@ -184,3 +186,25 @@ def test_positives_and_prevalence_count_hard_answers_of_the_pool_part():
 def test_split_and_units_must_list_the_same_rows():
     with pytest.raises(UnitError, match="split and units list different rows"):
         Pool(Units("image", ROWS, ROWS), LABELS, Split(ROWS[:4], ROWS[:4], PARTS[:4]))
+
+
+def test_readers_who_differ_train_by_the_rule():
+    pool = replace(pool_of(), consensus=Consensus("soft"))
+    pool.answer(answers({"a": [1, 0]}, annotator="R1"))
+    pool.answer(answers({"a": [0, NAN]}, annotator="R2"))
+    assert pool.table().target.tolist() == [[0.5, 0.0]]
+    pool = replace(pool_of(), consensus=Consensus("reader", "R2"))
+    pool.answer(answers({"a": [1, 0]}, annotator="R1"))
+    assert pool.table().target.isnan().all()
+    pool.answer(answers({"a": [0, 1]}, annotator="R2"))
+    assert pool.table().target.tolist() == [[0.0, 1.0]]
+
+
+def test_imported_labels_train_but_do_not_stand_for_the_validation_arm():
+    pool = pool_of()
+    name = pool.units.ids[int(pool.split.positions("validation")[0])]
+    pool.answer(answers({"a": [1, 0], name: [1, 1]}, annotator="clinic"), "imported")
+    assert len(pool.table()) == 1
+    assert len(pool.table("validation")) == 0
+    pool.answer(answers({name: [1, 1]}, annotator="R1"), "validation")
+    assert len(pool.table("validation")) == 1

@@ -150,7 +150,7 @@ def test_show_is_read_back_to_the_same_recipe(own, tmp_path):
 def test_digest_leaves_out_where_and_how_many_at_a_time_and_nothing_else(own):
     first = digest(load(own))
     assert len(first) == 64
-    assert digest(load(own, ["data.root=/elsewhere", "resources.processes=3"])) == first
+    assert digest(load(own, ["data.root=/elsewhere", "resources.processes=3", "engine=ray"])) == first
     changes = [
         "seed=1",
         "seeds=2",
@@ -171,7 +171,7 @@ def test_digest_is_the_same_on_every_machine(own):
         "arm": "x", "baselines": [], "bound": False, "budget": {"per_round": 2.0, "rounds": 3, "unit": "items"},
         "cost": {"finding": 0.2, "image": 1.0}, "data": {"use": "hospital.Dataset"},
         "learner": {"use": "hospital.Model"}, "oracle": {"use": "hospital.Expert"},
-        "report": {"title": ""}, "resources": {"threads": 1}, "seed": 0, "seeds": 1,
+        "readers": {"reader": None, "rule": "majority"}, "report": {"title": ""}, "resources": {"threads": 1}, "seed": 0, "seeds": 1,
         "split": {"by": "source", "test": 0.2, "validation": 0.2}, "start": {"items": 4},
         "strategy": [{"keep": None, "reducer": None, "sampler": {"use": "s.S"}, "score": None}], "task": "t",
         "unit": "image", "validation": {"items": 0},

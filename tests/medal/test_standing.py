@@ -66,6 +66,7 @@ def test_a_finished_campaign():
         "labelled": 5,
         "validation": 2,
         "waiting": 0,
+        "retired": 0,
         "trained": 1,
         "evaluated": 1,
         "macro": {"auroc": None},

@@ -3,6 +3,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -42,7 +43,7 @@ def test_create_then_open(tmp_path):
         assert study.opened == {**OPENED, "format": FORMAT}
         assert study.ledger.head() == head
         assert study.read_units() == UNITS
-    assert names(study.folder) == ["ledger.db", "lock", "outputs", "previews", "units.csv", "weights"]
+    assert names(study.folder) == ["ledger.db", "lock", "outputs", "predictions", "previews", "units.csv", "weights"]
 
 
 def test_two_studies_with_the_same_seed_begin_with_the_same_hash(tmp_path):
@@ -145,7 +146,7 @@ def test_opening_clears_drafts_and_restores_folders(folder):
     Study.open(folder, write=False).close()
     assert (folder / ".ab.part").exists()
     Study.open(folder).close()
-    assert names(folder) == ["ledger.db", "lock", "outputs", "previews", "weights"]
+    assert names(folder) == ["ledger.db", "lock", "outputs", "predictions", "previews", "weights"]
     assert names(folder / "weights") == []
 
 
@@ -197,6 +198,33 @@ def test_damaged_weights_name_the_mend(folder, damage):
             torch.save(STATE, path)
         with pytest.raises(StudyError, match="run `medal resume`, which trains the round again"):
             study.load_weights(0)
+
+
+# --- predictions
+
+
+def test_predictions_come_back_checked_against_the_journal(folder):
+    values = np.array([[0.25, 0.5], [0.75, 1.0]], dtype=np.float32)
+    with Study.open(folder) as study:
+        found = study.save_predictions(2, "test", ["b", "a"], values)
+        study.ledger.append("evaluated", {"round": 2, "predictions": {"test": found}})
+        ids, again = study.load_predictions(2, "test")
+        assert ids == ("b", "a")
+        assert np.array_equal(again, values)
+        assert again.dtype == np.float32
+        with pytest.raises(StudyError, match="no predictions for the part 'validation'"):
+            study.load_predictions(2, "validation")
+        study.save_predictions(2, "test", ["a", "b"], values)
+        with pytest.raises(StudyError, match="other predictions than the journal names"):
+            study.load_predictions(2, "test")
+        study.predictions_path(2, "test").write_bytes(b"junk")
+        with pytest.raises(StudyError, match="is damaged"):
+            study.load_predictions(2, "test")
+        study.predictions_path(2, "test").unlink()
+        with pytest.raises(StudyError, match="missing"):
+            study.load_predictions(2, "test")
+        with pytest.raises(StudyError, match="one line for each row"):
+            study.save_predictions(2, "test", ["a"], values)
 
 
 # --- previews and units
@@ -263,5 +291,5 @@ def test_a_disk_that_fills_while_a_study_is_made_leaves_no_study(tmp_path, monke
         with pytest.raises(StorageFull):
             Study.create(tmp_path / "study", OPENED)
     assert not Study.exists(tmp_path / "study")
-    assert names(tmp_path / "study") == ["lock", "outputs", "previews", "weights"]
+    assert names(tmp_path / "study") == ["lock", "outputs", "predictions", "previews", "weights"]
     Study.create(tmp_path / "study", OPENED).close()

@@ -132,7 +132,7 @@ def campaign(
         validation=validation,
         start=start,
         seed=Seed(seed),
-        examine=Examiner(exam or truth, min_positives),
+        examine=Examiner(exam or truth, min_positives=min_positives),
     )
 
 

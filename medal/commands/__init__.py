@@ -1,0 +1,1 @@
+"""Families of commands; each file registers its own on the application."""
