@@ -64,6 +64,8 @@ class Campaign:
         seed: root of every generator.
         examine: measures the test split; None when there is no truth to measure with.
         progress: told during long work.
+        previews: whether to keep small images of what is asked; where nobody looks at them they take longer than the
+            training of a head.
     """
 
     study: Study
@@ -75,6 +77,7 @@ class Campaign:
     seed: Seed
     examine: Examine | None = None
     progress: Progress = silent
+    previews: bool = True
     _measured: list[tuple[str, float]] = field(default_factory=list, repr=False)
     _spent: dict[str, float] = field(default_factory=lambda: {"items": 0.0, "minutes": 0.0}, repr=False)
     _trained: int = field(default=-1, repr=False)
@@ -196,6 +199,8 @@ class Campaign:
 
     def save_previews(self, ids: Sequence[str]) -> None:
         """Keeps a small image of each unit for the eyes of annotators and readers of the report."""
+        if not self.previews:
+            return
         positions = self.pool.units.positions(ids).tolist()
         rows = {name: int(self.pool.units.row[p]) for name, p in zip(ids, positions, strict=True)}
         self.study.save_previews({name: self.source.preview(row) for name, row in rows.items()})

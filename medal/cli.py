@@ -1,6 +1,7 @@
 """The command line: `medal run`, `resume`, `status`, `report`, `explain`, `predict`, `export` and what helps.
 
-Everything heavy is imported inside a command, so that help and errors come at once.
+Further families of commands lie in `medal/commands`. Everything heavy is imported inside a command, so that help and
+errors come at once.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from medal.commands import benchmark, hospital
 from medal.commands.console import out, problems
 from medal.errors import ConfigError, MedalError, StudyError
 
@@ -24,7 +26,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     help="Active learning for medical imaging: choose what to label next, train on it, see when to stop.\n\n"
-    "Begin with [bold]medal run chest_xray[/bold].",
+    "Begin with [bold]medal run chest_xray[/bold]; on your own images with [bold]medal init FOLDER[/bold].",
 )
 config_app = typer.Typer(no_args_is_help=True, help="Show recipes as they resolve, and the schema that checks them.")
 ledger_app = typer.Typer(no_args_is_help=True, help="The journal of each study.")
@@ -73,11 +75,17 @@ def run(
 
 
 @app.command()
-def resume(folder: Folder = None) -> None:
+def resume(
+    folder: Folder = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--data", "-d", help="Where the data lie now (data.root=PATH), or resources.processes=N."),
+    ] = None,
+) -> None:
     """Go on with a run that was stopped or killed; it ends as if it had never been."""
     from medal.run import load_run
 
-    _play(load_run(_folder(folder)))
+    _play(load_run(_folder(folder), overrides or []))
 
 
 @app.command()
@@ -108,11 +116,14 @@ def status(folder: Folder = None) -> None:
 def report(
     folder: Folder = None,
     to: Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the report; default RUN/report.")] = None,
+    target: Annotated[
+        float | None, typer.Option(min=0.5, max=1, help="Macro AUROC to reach: how many more labels would it take?")
+    ] = None,
 ) -> None:
     """Write the report of a run again: one HTML page and its figures."""
     from medal.report import write_report
 
-    out.print(f"report: {write_report(_folder(folder), to)}", soft_wrap=True)
+    out.print(f"report: {write_report(_folder(folder), to, target)}", soft_wrap=True)
 
 
 @app.command()
@@ -140,12 +151,11 @@ def predict(
     [dim]medal predict runs/chest_xray -d data=folder -d data.root=/path/to/images[/dim]
     """
     from medal.deploy import predict as predict_rows
-    from medal.deploy import recipe_of
-    from medal.recipe import change
+    from medal.deploy import recipe_for
     from medal.screen import Screen
 
     chosen = _folder(folder)
-    recipe = change(recipe_of(chosen), overrides or [])
+    recipe = recipe_for(chosen, overrides or [])
     with Screen(out) as screen:
         rows = predict_rows(chosen, recipe, to, _cache(chosen), screen.progress)
     out.print(f"{rows} images: {to}", soft_wrap=True)
@@ -219,6 +229,10 @@ def doctor() -> None:
     out.print(table)
     if sick:
         raise typer.Exit(1)
+
+
+hospital.register(app)
+benchmark.register(app)
 
 
 def _play(planned: object) -> None:

@@ -89,6 +89,7 @@ def small_outputs(
         "draws": tell(7, len(LABELS)),
         "evidence": 1 + 30 * tell(len(LABELS), 2),
         "features": tell(5),
+        "saliency": tell(len(LABELS), 6, 6) - 0.4,
     }
     wanted = {"marginals" if n == "prediction" else n for n in names}
 

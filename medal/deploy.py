@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ from typing import Any
 import torch
 
 from medal import assemble
+from medal.arguments import signature_of
 from medal.errors import StudyError
+from medal.import_paths import resolve
 from medal.learners.protocol import Learner
-from medal.recipe import Recipe
+from medal.recipe import Recipe, change
 from medal.run import INDEX, load_run, settle
 from medal.seeding import Seed
 from medal.source import Progress, Source, silent
@@ -48,6 +51,30 @@ def recipe_of(folder: Path) -> Recipe:
             return run.arms[arm]
     with Study.open(chosen, write=False) as study:
         return Recipe.model_validate(study.opened["recipe"])
+
+
+def recipe_for(folder: Path, overrides: Sequence[str]) -> Recipe:
+    """The recipe of a study with other data; what they leave open is taken from the study.
+
+    Args:
+        folder: study or run.
+        overrides: such as `data=folder` and `data.root=PATH`. A data set that takes `findings` and `size` gets those that
+            the model was trained with, unless they are given.
+    """
+    recipe, keys = recipe_of(folder), {o.partition("=")[0].strip() for o in overrides}
+    if "data" not in keys:
+        return change(recipe, overrides)
+    with Study.open(choose_study(folder), write=False) as study:
+        data = study.opened["data"]
+    chosen = change(recipe, [o for o in overrides if o.startswith("data=")])
+    takes = signature_of(resolve(chosen.data.use, "data.use"), "data").names
+    known: dict[str, object] = {"findings": data["labels"], "size": data["shape"][-1]}
+    like = [f"data.{k}={json.dumps(v)}" for k, v in known.items() if k in takes and f"data.{k}" not in keys]
+    return change(recipe, [*(o for o in overrides if o.startswith("data=")), *like, *_after(overrides)])
+
+
+def _after(overrides: Sequence[str]) -> list[str]:
+    return [o for o in overrides if not o.startswith("data=")]
 
 
 def trained_learner(
@@ -170,15 +197,22 @@ def model_card(
 
 
 def _measures(measured: Mapping[str, Any] | None) -> Sequence[str]:
-    if not measured or not measured.get("labels"):
-        return ["No test labels were at hand, so nothing was measured."]
+    arm = (measured or {}).get("validation", {}).get("labels")
+    if measured and measured.get("labels"):
+        return _measure_table("On the test split", measured["labels"])
+    if arm:
+        return _measure_table("On the random validation arm, which also calibrated the model (ECE flatters it)", arm)
+    return ["No test labels were at hand, so nothing was measured."]
+
+
+def _measure_table(title: str, labels: Mapping[str, Any]) -> Sequence[str]:
     rows = [
-        "## On the test split",
+        f"## {title}",
         "",
         "| label | AUROC | AUPRC | ECE | positives | negatives |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
-    for name, m in measured["labels"].items():
+    for name, m in labels.items():
         values = [_shown(m[k]) for k in ("auroc", "auprc", "ece")] if m["estimable"] else ["not estimable"] * 3
         rows.append(f"| {name} | {' | '.join(values)} | {m['positives']} | {m['negatives']} |")
     return rows

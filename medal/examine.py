@@ -13,6 +13,8 @@ from medal.source import Truth
 ARM_POSITIVES = 5
 """Positives and negatives below which a label of the validation arm is not estimable; arms are small, and their intervals
 say so."""
+SUBGROUP_POSITIVES = 10
+"""Positives and negatives that a label needs inside a subgroup; fewer than in the whole, since each has its interval."""
 SUBGROUPS = ("sex", "age", "view", "site")
 """Columns by which performance is told apart, where a source has them."""
 
@@ -61,7 +63,7 @@ class Examiner:
             [self._groups[r] for r in at],
             {name: [values[r] for r in at] for name, values in self._columns.items()},
             Seed(0) / "subgroups",
-            self._min_positives,
+            min(self._min_positives, SUBGROUP_POSITIVES),
         )
         return {**measured, "subgroups": subgroups}
 

@@ -1,13 +1,16 @@
-"""One writer per folder: a lock that the kernel lets go of when its holder dies, however it dies."""
+"""One writer per folder or file: locks that the kernel lets go of when their holder dies, however it dies."""
 
 from __future__ import annotations
 
 import errno
 import fcntl
 import hashlib
+import multiprocessing
 import os
 import platform
 import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from medal.errors import StudyError, StudyLocked
@@ -17,6 +20,33 @@ from medal.storage import writing
 def host_tag() -> str:
     """A short hash of this machine's name: tells machines apart without naming them."""
     return hashlib.sha256(platform.node().encode("utf-8", "replace")).hexdigest()[:8]
+
+
+@contextmanager
+def exclusive(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
+    """Holds a lock file inside the block, and waits for it where another process is there first.
+
+    Args:
+        path: the lock file; it stays behind, empty. Its folder is made when missing.
+        waiting: called once when another process holds the lock.
+
+    Raises:
+        StudyError: in a worker that is still importing a script without a main guard; it and its parent would wait for
+            each other. Also when this user may not write there.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise StudyError("worker processes run this script again; put its code under `if __name__ == '__main__':`")
+    with writing(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        opened = path.open("a")
+    with opened as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if waiting is not None:
+                waiting()
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 class FolderLock:

@@ -1,13 +1,13 @@
 """Outputs: what a learner says about rows, computed lazily in bounded blocks and cached on disk by weights and row.
 
 Names: "marginals" (R, 1, L), "probs" (R, 1, C, *S), "draws" (the same with M members), "evidence" (R, L, 2), "features"
-(R, F).
+(R, F), "saliency" (R, L, *T), a signed map for each label at the size of the last feature map.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -22,12 +22,16 @@ from medal.storage import writing
 
 Produce = Callable[[Tensor, frozenset[str]], Mapping[str, Tensor]]
 """Computes named outputs for one block of rows: produce(rows, names)."""
+Elsewhere = Callable[[Sequence[tuple[Tensor, frozenset[str]]]], Iterable[tuple[Tensor, Mapping[str, Tensor]]]]
+"""Computes blocks (rows, names) in other processes, and hands them over as (rows, outputs) in any order; it may leave
+out what it could not compute."""
 
 PREDICTIONS = ("marginals", "probs", "evidence")
 """What "prediction" may stand for, the first that the learner has."""
 ADVICE = {
     "draws": "lay `learner.parts.members: {use: medal.learners.MCDropout}` over the recipe",
     "evidence": "lay `learner.parts.head: {use: medal.learners.Beta}` over the recipe",
+    "saliency": "take a network that is trained on the images, such as `learner=small`; frozen features have no map",
 }
 
 
@@ -164,6 +168,10 @@ class Outputs:
         batch: rows in one block.
         cap: bytes above which `get` refuses a dense result.
         progress: told after every block that was computed.
+
+    Attributes:
+        elsewhere: who computes missing blocks beforehand when there are several and a cache to keep them; None, as at
+            first, for nobody. The blocks and so the numbers are the same.
     """
 
     def __init__(
@@ -181,6 +189,7 @@ class Outputs:
         self._batch = batch
         self._cap = cap
         self._progress = progress
+        self.elsewhere: Elsewhere | None = None
 
     def resolve(self, needs: Iterable[str], who: str) -> frozenset[str]:
         """Turns `needs` into names of outputs.
@@ -212,6 +221,8 @@ class Outputs:
         Raises:
             MissingOutput: when the learner does not give what it offers.
         """
+        if self.elsewhere is not None and self._cache is not None:
+            self._fetch(self.elsewhere, self._cache, names, rows)
         for start in range(0, len(rows), self._batch):
             block = rows[start : start + self._batch]
             data = {n: v for n in names if self._cache and (v := self._cache.read(n, block)) is not None}
@@ -228,6 +239,21 @@ class Outputs:
                         self._cache.write(name, block, made[name])
             self._progress("reading the learner", min(start + self._batch, len(rows)), len(rows))
             yield Chunk(block, data)
+
+    def _fetch(self, elsewhere: Elsewhere, cache: OutputCache, names: frozenset[str], rows: Tensor) -> None:
+        """Has the missing blocks computed elsewhere and stores them; what does not come is computed here later."""
+        work = []
+        for block in rows.split(self._batch) if len(rows) > self._batch else ():
+            missing = frozenset(name for name in names if cache.read(name, block) is None)
+            work += [(block, missing)] if missing else []
+        if len(work) < 2:
+            return
+        done = 0
+        for block, made in elsewhere(work):
+            for name, values in made.items():
+                cache.write(name, block, values)
+            done += len(block)
+            self._progress("reading the learner", done, len(rows))
 
     def get(self, name: str, rows: Tensor) -> Tensor:
         """One output of all rows at once, (len(rows), ...).

@@ -1,35 +1,30 @@
 """A run: the recipe's arm and its baselines, each with several seeds, in one folder that can be resumed.
 
-`run.json` is the index; each study below `studies/` keeps its own journal; `cache/` holds the decoded images.
-Studies are independent, so how many run at a time changes nothing in them.
+`run.json` is the index; each study below `studies/` keeps its own journal; `cache/` holds the decoded images. Where the
+data lie stands in the private folder (`medal.places`), so that a run folder can be shared. Studies are independent, so
+where they run (`medal.engine`) and how many at a time changes nothing in them.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from medal.engine import Job, engine_of, settle_process
+from medal.engine import Notify as Notify
+from medal.engine import quiet as quiet
 from medal.errors import ConfigError, MedalError, StudyError
-from medal.recipe import Recipe, task_module, validate, with_strategy
+from medal.needs import check_needs
+from medal.places import Places, find, keep, laid_back, taken_out
+from medal.recipe import Recipe, change, digest, task_module, validate, with_strategy
+from medal.schema import Resources
 from medal.source import Progress, silent
 from medal.storage import read_json, write_json, writing
 
 FORMAT = 1
 INDEX = "run.json"
-Notify = Callable[[str, str, int, int], None]
-"""Called as notify(study, what, done, total); study is "" for work that all studies share."""
-
-
-def quiet(study: str, what: str, done: int, total: int) -> None:
-    """Shows nothing."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +45,14 @@ class Run:
         name: of the recipe.
         arms: arm -> recipe, the main arm first.
         studies: in the order in which they are played.
+        unplaced: keys of the recipes whose paths this machine does not know; the run can be read, not resumed.
     """
 
     folder: Path
     name: str
     arms: Mapping[str, Recipe]
     studies: tuple[Entry, ...]
+    unplaced: tuple[str, ...] = field(default=())
 
     @property
     def main(self) -> Recipe:
@@ -72,24 +69,35 @@ class Run:
         return self.folder / entry.folder
 
     def write(self) -> None:
-        """Writes the index."""
-        write_json(
-            self.folder / INDEX,
-            {
-                "format": FORMAT,
-                "recipe": self.name,
-                "arms": {arm: _placed(recipe) for arm, recipe in self.arms.items()},
-                "studies": [{"folder": e.folder, "arm": e.arm, "seed": e.seed} for e in self.studies],
-            },
-        )
+        """Writes the index, and where the data lie into the private folder."""
+        from medal.assemble import shareable
+
+        whole = {arm: _placed(recipe) for arm, recipe in self.arms.items()}
+        shared = {arm: shareable(validate(content)) for arm, content in whole.items()}
+        places = {arm: taken_out(whole[arm], shared[arm]) for arm in whole}
+        index: dict[str, Any] = {
+            "format": FORMAT,
+            "recipe": self.name,
+            "arms": shared,
+            "studies": [{"folder": e.folder, "arm": e.arm, "seed": e.seed} for e in self.studies],
+        }
+        if any(places.values()):
+            index["places"] = {arm: sorted(keys) for arm, keys in places.items()}
+            index["token"] = keep(places, _token(self.folder / INDEX))
+        write_json(self.folder / INDEX, index)
 
 
 def _placed(recipe: Recipe) -> dict[str, Any]:
     """A recipe as plain data, with the absolute place of its data: a run may be resumed from another folder."""
     content = recipe.model_dump(mode="json")
     if isinstance(root := content["data"].get("root"), str):
-        content["data"]["root"] = str(Path(root).absolute())
+        content["data"]["root"] = str(Path(root).expanduser().absolute())
     return content
+
+
+def _token(index: Path) -> str | None:
+    found = read_json(index) if index.is_file() else None
+    return str(found["token"]) if isinstance(found, dict) and "token" in found else None
 
 
 def plan(name: str, recipe: Recipe, folder: Path) -> Run:
@@ -106,11 +114,17 @@ def plan(name: str, recipe: Recipe, folder: Path) -> Run:
     return Run(folder, name, arms, studies)
 
 
-def load_run(folder: Path) -> Run:
-    """Reads the index of a run folder.
+def load_run(folder: Path, overrides: Sequence[str] = ()) -> Run:
+    """Reads the index of a run folder, and the private places of its data where this machine knows them.
+
+    Args:
+        folder: of the run.
+        overrides: where the data lie now (`data.root=PATH`), or other resources (`resources.processes=4`); they are
+            kept once the run goes on.
 
     Raises:
         StudyError: if it is none, is damaged, or was written in another format.
+        ConfigError: if an override would change what the studies compute.
     """
     if not (folder / INDEX).is_file():
         raise StudyError(f"{folder} is no run: found no {INDEX}; give the folder that `medal run` made")
@@ -119,19 +133,44 @@ def load_run(folder: Path) -> Run:
     if written != FORMAT:
         raise StudyError(f"{folder} was written in run format {written}, this medal reads {FORMAT}; begin a new run")
     try:
-        arms = {arm: validate(values) for arm, values in index["arms"].items()}
-        return Run(folder, str(index["recipe"]), arms, tuple(Entry(**entry) for entry in index["studies"]))
-    except (KeyError, TypeError, AttributeError, ConfigError) as error:
+        private = find(index.get("token"))
+        known = {arm: _known(private.get(arm, {}), index.get("places", {}).get(arm, [])) for arm in index["arms"]}
+        arms = {arm: validate(laid_back(values, known[arm])) for arm, values in index["arms"].items()}
+        asked = {key for keys in index.get("places", {}).values() for key in keys}
+        unplaced = tuple(sorted(asked - {key for places in known.values() for key in places}))
+        run = Run(folder, str(index["recipe"]), arms, tuple(Entry(**e) for e in index["studies"]), unplaced)
+    except (KeyError, TypeError, AttributeError, ValueError, IndexError, ConfigError) as error:
         what = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise StudyError(f"{folder / INDEX} is damaged ({what}); restore it from a backup or begin a new run") from None
+    return _changed(run, overrides) if overrides else run
+
+
+def _known(places: Places, keys: Sequence[str]) -> Places:
+    return {key: places[key] for key in keys if key in places}
+
+
+def _changed(run: Run, overrides: Sequence[str]) -> Run:
+    """The run with overrides laid over every arm; only places and resources may change."""
+    arms = {arm: change(recipe, overrides) for arm, recipe in run.arms.items()}
+    for arm, recipe in run.arms.items():
+        if _essence(recipe) != _essence(arms[arm]):
+            raise ConfigError(
+                f"{', '.join(overrides)}: found a change of what the studies compute, expected places of the same data "
+                "(data.root=PATH) or resources; begin a new run for anything else"
+            )
+    given = {override.partition("=")[0].strip() for override in overrides}
+    return Run(run.folder, run.name, arms, run.studies, tuple(key for key in run.unplaced if key not in given))
+
+
+def _essence(recipe: Recipe) -> str:
+    from medal.assemble import shareable
+
+    return digest(validate(shareable(recipe)))
 
 
 def settle(recipe: Recipe) -> None:
     """Fixes what numbers depend on in this process: threads and deterministic kernels."""
-    import torch
-
-    torch.set_num_threads(recipe.resources.threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    settle_process(recipe.resources.threads)
 
 
 def play(recipe: Recipe, seed: int, folder: Path, cache: Path, progress: Progress = silent) -> str:
@@ -141,8 +180,15 @@ def play(recipe: Recipe, seed: int, folder: Path, cache: Path, progress: Progres
         Why it ended.
     """
     settle(recipe)
-    loop = task_module(recipe.task).make(recipe, seed, folder, cache, progress)
+    # a journal says what was computed, not where: its hashes are those of every engine
+    here = recipe.model_copy(update={"resources": Resources(threads=recipe.resources.threads)})
+    loop = task_module(recipe.task).make(here, seed, folder, cache, progress)
     try:
+        check_needs(loop.strategy, loop.learner)
+        if recipe.resources.engine == "ray":
+            from medal.engine.scoring import Spread
+
+            loop.learner = Spread(loop.learner, recipe, loop.source, cache)
         while not loop.finished:
             loop.step()
             progress(f"round {loop.pool.round}", loop.steps_done, loop.steps_total)
@@ -152,12 +198,8 @@ def play(recipe: Recipe, seed: int, folder: Path, cache: Path, progress: Progres
 
 
 def processes_of(recipe: Recipe, studies: int) -> int:
-    """How many studies to play at a time: cores over threads, unless the recipe says otherwise."""
-    wanted = recipe.resources.processes
-    if wanted == "auto":
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        wanted = max(1, cores // recipe.resources.threads)
-    return max(1, min(int(wanted), studies))
+    """How many studies are played at a time."""
+    return engine_of(recipe.resources).at_a_time(studies)
 
 
 def execute(run: Run, notify: Notify = quiet) -> None:
@@ -172,6 +214,11 @@ def execute(run: Run, notify: Notify = quiet) -> None:
     """
     from medal.study import Study
 
+    if run.unplaced:
+        raise StudyError(
+            f"{run.folder}: this machine does not know where {', '.join(run.unplaced)} of the run lies; "
+            f"go on with `medal resume {run.folder} -d {run.unplaced[0]}=PATH`"
+        )
     with writing(run.folder):
         run.folder.mkdir(parents=True, exist_ok=True)
     fresh = not (run.folder / INDEX).exists()
@@ -188,87 +235,24 @@ def execute(run: Run, notify: Notify = quiet) -> None:
 def _play_all(run: Run, notify: Notify) -> None:
     from medal import assemble
 
+    engine = engine_of(run.main.resources)
     settle(run.main)
     # read every file once before the studies start, so that they find the cache filled
-    assemble.open_data(run.main, run.cache, lambda what, done, total: notify("", what, done, total))
-    at_a_time = processes_of(run.main, len(run.studies))
-    if at_a_time == 1:
-        for entry in run.studies:
-            play(run.arms[entry.arm], entry.seed, run.path(entry), run.cache, _to(notify, entry.folder))
-        return
-    _play_in_processes(run, at_a_time, notify)
+    opened = assemble.open_data(run.main, run.cache, lambda what, done, total: notify("", what, done, total))
+    learner = assemble.learner_of(run.main, opened.source, run.cache)
+    for recipe in run.arms.values():
+        check_needs(assemble.strategy_of(recipe), learner)
+    engine.run([_job(run, entry) for entry in run.studies], notify)
 
 
-def _to(notify: Notify, study: str) -> Progress:
-    return lambda what, done, total: notify(study, what, done, total)
+def _job(run: Run, entry: Entry) -> Job:
+    recipe = run.arms[entry.arm].model_dump(mode="json")
+    arguments = {"recipe": recipe, "seed": entry.seed, "folder": run.path(entry), "cache": run.cache}
+    return Job(entry.folder, _play, arguments)
 
 
-def _play_in_processes(run: Run, at_a_time: int, notify: Notify) -> None:
-    context = multiprocessing.get_context("spawn")
-    messages, stop = context.Queue(), context.Event()
-    listener = threading.Thread(target=_listen, args=(messages, notify), daemon=True)
-    listener.start()
-    try:
-        with ProcessPoolExecutor(at_a_time, context, _begin_worker, (messages, stop)) as workers:
-            jobs = {
-                workers.submit(_work, run.arms[e.arm].model_dump(mode="json"), e, run.path(e), run.cache): e
-                for e in run.studies
-            }
-            try:
-                _raise_first(jobs)
-            except KeyboardInterrupt:
-                stop.set()  # leaving the block waits for the workers, which may have hours to go
-                raise
-    finally:
-        messages.put(None)
-        listener.join(timeout=5)
-
-
-def _raise_first(jobs: Mapping[Future[str], Entry]) -> None:
-    waiting: set[Future[str]] = set(jobs)
-    failed: list[tuple[Entry, BaseException]] = []
-    while waiting:
-        done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-        failed += [(jobs[job], error) for job in done if (error := job.exception()) is not None]
-    if failed:
-        entry, error = failed[0]
-        if isinstance(error, MedalError):
-            raise type(error)(f"{entry.folder}: {error}") from error
-        raise StudyError(f"{entry.folder} stopped ({type(error).__name__}: {error}); `medal resume` goes on") from error
-
-
-def _listen(messages: Any, notify: Notify) -> None:
-    while (message := messages.get()) is not None:
-        notify(*message)
-
-
-_messages: Any = None
-
-
-def _begin_worker(messages: Any, stop: Any) -> None:
-    global _messages
-    _messages = messages
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers for all
-    threading.Thread(target=_end_with_parent, args=(os.getppid(), stop), daemon=True).start()
-
-
-def _end_with_parent(parent: int, stop: Any) -> None:
-    """Ends this worker when the run is stopped or killed, so that nobody holds a study that is to be resumed."""
-    while not stop.wait(0.5) and os.getppid() == parent:
-        continue
-    os._exit(1)
-
-
-def _work(recipe: Mapping[str, Any], entry: Entry, folder: Path, cache: Path) -> str:
-    last = [0.0]
-
-    def tell(what: str, done: int, total: int) -> None:
-        # a queue message costs more than a training step of a small net
-        if what.startswith("round") or time.monotonic() - last[0] > 0.2:
-            last[0] = time.monotonic()
-            _messages.put((entry.folder, what, done, total))
-
-    return play(Recipe.model_validate(recipe), entry.seed, folder, cache, tell)
+def _play(recipe: Mapping[str, Any], seed: int, folder: Path, cache: Path, progress: Progress) -> str:
+    return play(Recipe.model_validate(recipe), seed, folder, cache, progress)
 
 
 def study_folders(folder: Path) -> Sequence[Path]:

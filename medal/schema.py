@@ -180,9 +180,10 @@ class Resources(Strict):
 
 
 class ReportSettings(Strict):
-    """How the report is headed; without a title it takes the recipe's name."""
+    """How the report is headed (without a title by the recipe's name), and the macro AUROC that a forecast aims at."""
 
     title: str = ""
+    target: float | None = Field(default=None, gt=0.5, le=1)
 
 
 class Recipe(Strict):

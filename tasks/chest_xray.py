@@ -13,6 +13,7 @@ from medal.loop import ActiveLoop
 from medal.schema import Recipe
 from medal.seeding import Seed
 from medal.source import Progress, silent
+from modalities.chest_xray import practice as practice
 
 if TYPE_CHECKING:
     from medal.human import HumanCampaign

@@ -1,5 +1,6 @@
 """Learners: the protocol, the only training loop, heads, losses and members."""
 
+from medal.learners.columns import Columns as Columns
 from medal.learners.frozen import Frozen as Frozen
 from medal.learners.heads import Beta as Beta
 from medal.learners.heads import Sigmoid as Sigmoid

@@ -1,12 +1,13 @@
 """Frozen features: an encoder reads every image once, and only the head is trained.
 
-Peers' evidence (survey, section 6.5): what the encoder was trained on is worth more than which query is asked.
+Peers' evidence (survey, section 6.5): what the encoder was trained on is worth more than which query is asked. The
+encoder was trained elsewhere, or it learns from the pool's own images first, without labels (survey, section 4.2).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -14,12 +15,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from medal.errors import OutputError
+from medal.errors import ConfigError, OutputError
 from medal.learners.networks import Perceptron
-from medal.learners.protocol import Network
+from medal.learners.once import made_once
+from medal.learners.protocol import Augmentation, FitReport, Network
 from medal.learners.supervised import Parts, Supervised
+from medal.pool import LabelTable, Pool
+from medal.seeding import Seed
 from medal.source import Progress, Source, silent
 from medal.storage import write_via
+
+ENCODER, SCALE = "encoder.", "standardise."
+"""Beginnings of the names of what a state holds beside the head."""
+BLOCK = 4096
+"""Rows whose features are read at a time."""
 
 
 @runtime_checkable
@@ -34,6 +43,35 @@ class Encoder(Protocol):
 
     def encode(self, images: Tensor) -> Tensor:
         """Features (R, F) of images (R, channels, *S), computed without gradient."""
+        ...
+
+
+@runtime_checkable
+class LearnedEncoder(Encoder, Protocol):
+    """An encoder that was trained here, so that its weights travel with the learner's."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Everything that `TrainedEncoder.restore` needs."""
+        ...
+
+
+@runtime_checkable
+class TrainedEncoder(Protocol):
+    """Configuration of an encoder that is trained on the pool's own images before it reads any."""
+
+    def fit(self, source: Source, rows: Tensor, cache: Path | None, progress: Progress) -> LearnedEncoder:
+        """Trains without labels; once for each source, rows and settings, whoever asks.
+
+        Args:
+            source: pixels.
+            rows: (n) positions of the pool part, the only ones that may be read.
+            cache: folder where the weights are kept, shared by all studies of a run; None keeps nothing.
+            progress: told during training.
+        """
+        ...
+
+    def restore(self, source: Source, state: Mapping[str, Tensor]) -> LearnedEncoder:
+        """The encoder of an earlier training, on this source or another one."""
         ...
 
 
@@ -59,17 +97,43 @@ class FeatureSource:
         self.name, self.labels, self.ids, self.groups = source.name, source.labels, source.ids, source.groups
         self.splits, self.meta, self.quarantined = source.splits, source.meta, source.quarantined
         self.digest = hashlib.sha256(f"{source.digest}\x1f{encoder.digest}".encode()).hexdigest()
+        self.scale: tuple[Tensor, Tensor] | None = None
         self._preview = source.preview
         path = cache / f"features-{self.digest[:16]}.npy" if cache is not None else None
-        stored = _stored(path, len(source.ids)) if path is not None else None
-        self._features: np.ndarray = _encode(source, encoder, batch, progress) if stored is None else stored
-        if path is not None and stored is None:
-            write_via(path, lambda handle: np.save(handle, self._features, allow_pickle=False))
+        self._features: np.ndarray = made_once(
+            path,
+            lambda path: _stored(path, len(source.ids)),
+            lambda: _encode(source, encoder, batch, progress),
+            lambda path, table: write_via(path, lambda handle: np.save(handle, table, allow_pickle=False)),
+            progress,
+        )
         self.shape = tuple(self._features.shape[1:])
 
     def images(self, rows: Sequence[int] | Tensor) -> Tensor:
         """Features of rows, (len(rows), F)."""
+        return self._scaled(self.raw(rows))
+
+    def raw(self, rows: Sequence[int] | Tensor) -> Tensor:
+        """What the encoder said, (len(rows), F)."""
         return torch.from_numpy(np.array(self._features[torch.as_tensor(rows, dtype=torch.long).numpy()]))
+
+    def standardise(self, rows: Tensor) -> None:
+        """Brings every feature to mean 0 and standard deviation 1 over some rows; one that is level there stays level.
+
+        Args:
+            rows: (n) positions of the pool part, n at least 1.
+        """
+        total = squares = torch.zeros(self.shape, dtype=torch.float64)
+        for block in rows.split(BLOCK):
+            total = total + self.raw(block).double().sum(0)
+        mean = total / len(rows)
+        for block in rows.split(BLOCK):
+            squares = squares + (self.raw(block).double() - mean).square().sum(0)
+        spread = (squares / len(rows)).sqrt()
+        self.scale = mean.float(), torch.where(spread > 1e-6 * (1 + mean.abs()), spread, 1.0).float()
+
+    def _scaled(self, features: Tensor) -> Tensor:
+        return features if self.scale is None else (features - self.scale[0]) / self.scale[1]
 
     def preview(self, row: int) -> bytes:
         """The image behind the features."""
@@ -106,9 +170,9 @@ class Frozen(Supervised):
 
     Args:
         source: pixels, without labels.
-        encoder: reads every image once.
+        encoder: reads every image once; a `TrainedEncoder` learns from the pool part first.
         network: on top of the features.
-        cache: where the features are kept.
+        cache: where features and trained encoders are kept.
         parts: as for `Supervised`.
         steps: as for `Supervised`; heads want more and faster steps than networks.
         epochs: as for `Supervised`.
@@ -116,15 +180,18 @@ class Frozen(Supervised):
         lr: as for `Supervised`.
         weight_decay: as for `Supervised`.
         dropout: as for `Supervised`.
+        augment: variation of features in training, such as noise.
+        standardise: bring each feature to mean 0 and standard deviation 1 over the pool part.
         warm: as for `Supervised`.
         device: as for `Supervised`.
-        progress: told while images are encoded.
+        predict_batch: as for `Supervised`.
+        progress: told while an encoder learns and while images are encoded.
     """
 
     def __init__(
         self,
         source: Source,
-        encoder: Encoder,
+        encoder: Encoder | TrainedEncoder,
         network: Network | None = None,
         cache: Path | None = None,
         parts: Parts | None = None,
@@ -134,13 +201,15 @@ class Frozen(Supervised):
         lr: float = 3e-3,
         weight_decay: float = 1e-2,
         dropout: float = 0.2,
+        augment: Augmentation | None = None,
+        standardise: bool = False,
         warm: bool = False,
         device: str = "cpu",
+        predict_batch: int = 1024,
         progress: Progress = silent,
     ) -> None:
-        features = FeatureSource(source, encoder, cache, progress=progress)
         super().__init__(
-            features,
+            source,
             network or Perceptron(),
             parts,
             steps=steps,
@@ -149,7 +218,69 @@ class Frozen(Supervised):
             lr=lr,
             weight_decay=weight_decay,
             dropout=dropout,
+            augment=augment,
             warm=warm,
             device=device,
-            predict_batch=1024,
+            predict_batch=predict_batch,
         )
+        self.encoder = encoder
+        self._images, self._cache, self._standardise, self._progress = source, cache, standardise, progress
+        self._reader: Encoder | None = None
+        self._features: FeatureSource | None = None
+
+    @property
+    def offers(self) -> frozenset[str]:
+        """As in `Supervised`; the head sees features without axes in space, so there are no maps of saliency."""
+        return super().offers - {"saliency"}
+
+    def fit(self, pool: Pool, annotations: LabelTable, seed: Seed, progress: Progress = silent) -> FitReport:
+        """Has the encoder learn and read where it has not yet, then trains the head."""
+        rows = pool.split.positions("pool")
+        if isinstance(self.encoder, TrainedEncoder):
+            self._read_with(self.encoder.fit(self._images, rows, self._cache, self._progress))
+        else:
+            self._read_with(self.encoder)
+        if self._standardise:
+            self._read.standardise(rows)
+        return super().fit(pool, annotations, seed, progress)
+
+    @property
+    def _read(self) -> FeatureSource:
+        if self._features is None:
+            raise ConfigError("the learner was not trained yet; call fit or load_state_dict first")
+        return self._features
+
+    def _read_with(self, encoder: Encoder) -> None:
+        """Makes features what training and prediction see; outputs of an earlier model keep those that they had."""
+        if self._reader is None or self._reader.digest != encoder.digest:
+            self._reader = encoder
+            self._features = FeatureSource(self._images, encoder, self._cache, progress=self._progress)
+            self.source = self._features
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The head's state, and whatever of the encoder and the features was learned from the pool part."""
+        state = super().state_dict()
+        if isinstance(self._reader, LearnedEncoder):
+            learned = {ENCODER + k: v for k, v in self._reader.state_dict().items()}
+            state |= {k: v.detach().cpu().clone().contiguous() for k, v in learned.items()}
+        if self._read.scale is not None:
+            state |= dict(zip((f"{SCALE}mean", f"{SCALE}deviation"), map(Tensor.clone, self._read.scale), strict=True))
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Tensor], seed: Seed) -> None:
+        """Brings a trained state back, on this source or another one; nothing is learned anew.
+
+        Raises:
+            ConfigError: when it is of another encoder, network, head or number of labels.
+        """
+        learned = {k.removeprefix(ENCODER): v for k, v in state.items() if k.startswith(ENCODER)}
+        scale = {k.removeprefix(SCALE): v for k, v in state.items() if k.startswith(SCALE)}
+        if isinstance(self.encoder, TrainedEncoder) != bool(learned) or self._standardise != bool(scale):
+            raise ConfigError("the weights were trained with another encoder, or with `standardise` set otherwise")
+        if isinstance(self.encoder, TrainedEncoder):
+            self._read_with(self.encoder.restore(self._images, learned))
+        else:
+            self._read_with(self.encoder)
+        if scale:
+            self._read.scale = scale["mean"].clone(), scale["deviation"].clone()
+        super().load_state_dict({k: v for k, v in state.items() if not k.startswith((ENCODER, SCALE))}, seed)

@@ -7,6 +7,7 @@ do joint scores of several units mean anything, and a row's draws do not depend 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from medal.errors import ConfigError
+from medal.learners.heads import Head
 from medal.seeding import Seed
 
 LAYERS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
@@ -110,3 +112,28 @@ class MCDropout:
             with dropout_only(model, seed / member):
                 passes.append(model(images))
         return torch.stack(passes, dim=1)
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Several networks as one prediction, the mean of their probabilities, for a calibration with one temperature.
+
+    Args:
+        head: reads the raw outputs of each network.
+    """
+
+    head: Head
+
+    def nll(self, raw: Tensor, targets: Tensor) -> Tensor:
+        """Log score of the mean probability: (R, L) in nats, 0 where a label is not known.
+
+        Args:
+            raw: (R, M, D) of M networks.
+            targets: (R, L).
+        """
+        each = torch.stack([-self.head.nll(member, targets) for member in raw.unbind(1)])
+        return math.log(len(each)) - torch.logsumexp(each, dim=0)
+
+    def temper(self, raw: Tensor, temperature: Tensor) -> Tensor:
+        """Every network at the same temperatures (L)."""
+        return self.head.temper(raw, temperature)

@@ -12,9 +12,9 @@ from medal.learners.protocol import Backbone
 
 
 class _Perceptron(Backbone):
-    def __init__(self, channels: int, hidden: int, dropout: float) -> None:
+    def __init__(self, channels: int, hidden: int, dropout: float, normalise: bool) -> None:
         super().__init__()
-        layers: list[nn.Module] = [nn.LayerNorm(channels)]
+        layers: list[nn.Module] = [nn.LayerNorm(channels)] if normalise else []
         if hidden:
             layers += [nn.Dropout(dropout), nn.Linear(channels, hidden), nn.GELU()]
         self.body = nn.Sequential(*layers)
@@ -31,10 +31,12 @@ class Perceptron:
     Args:
         hidden: width.
         dropout: before the hidden layer.
+        normalise: bring each row's features to mean 0 and variance 1 first; not where they are columns of a table.
     """
 
     hidden: int = 128
     dropout: float = 0.2
+    normalise: bool = True
 
     def __post_init__(self) -> None:
         if self.hidden < 0 or not 0 <= self.dropout < 1:
@@ -42,4 +44,4 @@ class Perceptron:
 
     def build(self, channels: int) -> Backbone:
         """A backbone over (R, channels) features."""
-        return _Perceptron(channels, self.hidden, self.dropout)
+        return _Perceptron(channels, self.hidden, self.dropout, self.normalise)

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+import torch
 from torch import Tensor, nn
 
 from medal.outputs import Outputs
 from medal.pool import LabelTable, Pool
 from medal.seeding import Seed
 from medal.source import Progress, silent
+
+Loss = Callable[[Tensor, Tensor, float], Tensor]
+"""loss(raw outputs, targets, progress in [0, 1]) -> scalar; masked where labels are unknown."""
+
+
+@runtime_checkable
+class Augmentation(Protocol):
+    """Varies a batch of images, or of features (R, F)."""
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Images of the same shape."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from medal.errors import BudgetError, ConfigError
-from medal.learners.protocol import FitReport
+from medal.learners.protocol import Augmentation, FitReport, Loss
+from medal.learners.training_part import Batch, RunningPart
 from medal.pool import LabelTable
 from medal.seeding import Seed
 from medal.source import Progress, Source, silent
@@ -23,31 +24,6 @@ from medal.torchvision_ops import prepare_torchvision
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
-
-Loss = Callable[[Tensor, Tensor, float], Tensor]
-"""loss(raw outputs, targets, progress in [0, 1]) -> scalar."""
-
-
-@runtime_checkable
-class Augmentation(Protocol):
-    """Varies a batch of images."""
-
-    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Images of the same shape."""
-        ...
-
-
-@runtime_checkable
-class TrainingPart(Protocol):
-    """What a surveyed work adds to training (slots auxiliary, consistency, pseudo, domain, generative)."""
-
-    def loss(self, model: nn.Module, step: int, progress: float, seed: Seed) -> Tensor:
-        """A loss to be added to the supervised one, drawn from batches of its own."""
-        ...
-
-    def after_step(self, model: nn.Module, step: int) -> None:
-        """Called after the optimiser has moved, such as for a moving average of the weights."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -132,7 +108,7 @@ def train(
     seed: Seed,
     *,
     augment: Augmentation | None = None,
-    parts: Sequence[TrainingPart] = (),
+    parts: Mapping[str, RunningPart] | None = None,
     device: str = "cpu",
     progress: Progress = silent,
 ) -> FitReport:
@@ -146,7 +122,8 @@ def train(
         schedule: steps and learning rate.
         seed: order of rows and augmentation; dropout draws from it too.
         augment: applied to each batch.
-        parts: further losses.
+        parts: further losses by slot. Each draws from a branch of its own, also where library code reads the global
+            state, so that a part changes nothing but what its loss changes.
         device: accelerator name for Fabric ("cpu", "auto", "cuda", ...).
         progress: told after every step.
 
@@ -156,9 +133,11 @@ def train(
     """
     if not len(table):
         raise BudgetError("nothing was labelled yet, so nothing can be trained; raise `start.items`")
-    started, steps = time.perf_counter(), schedule.count(len(table))
+    started, steps, parts = time.perf_counter(), schedule.count(len(table)), parts or {}
     fabric = _fabric(device)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=schedule.lr, weight_decay=schedule.weight_decay)
+    further = [m.train() for part in parts.values() for m in part.modules]
+    trained = [p for m in (model, *further) for p in m.parameters()]
+    optimiser = torch.optim.AdamW(trained, lr=schedule.lr, weight_decay=schedule.weight_decay)
     moving = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda s: schedule.factor(s, steps))
     wrapped, optimiser = fabric.setup(model, optimiser)
     wrapped.train()
@@ -171,10 +150,13 @@ def train(
             images = source.images(table.rows[lines])
             if augment is not None:
                 images = augment(images, generator)
-            part = step / steps
-            value = loss(wrapped(images.to(fabric.device)), table.target[lines].to(fabric.device), part)
-            for extra in parts:
-                value = value + extra.loss(model, step, part, seed / "parts" / step)
+            done, target = step / steps, table.target[lines].to(fabric.device)
+            raw = wrapped(images.to(fabric.device))
+            value = loss(raw, target, done)
+            for slot, part in parts.items():
+                branch = seed / "parts" / slot / step
+                with branch.globally():
+                    value = value + part.loss(Batch(step, done, branch, table.rows[lines], target, raw))
             if not torch.isfinite(value):
                 found = float(value.detach())
                 raise ConfigError(
@@ -185,10 +167,11 @@ def train(
             fabric.clip_gradients(wrapped, optimiser, max_norm=5.0)
             optimiser.step()
             moving.step()
-            for extra in parts:
-                extra.after_step(model, step)
+            for part in parts.values():
+                part.after_step(step)
             if step >= steps - max(1, steps // 10):
                 recent.append(float(value.detach()))
             progress("training", step + 1, steps)
-    model.eval()
+    for module in (model, *further):
+        module.eval()
     return FitReport(math.fsum(recent) / len(recent), steps, time.perf_counter() - started)

@@ -65,6 +65,33 @@ def aubc(x: ArrayLike, y: ArrayLike, *, log: bool = False) -> float:
     return float(np.trapezoid(metric, budget) / (budget[-1] - budget[0]))
 
 
+def area_between(x: ArrayLike, y: ArrayLike, other_x: ArrayLike, other_y: ArrayLike) -> float:
+    """Mean height of one curve above another over the budgets that both cover, linear between points.
+
+    Args:
+        x: (P) budget of the first, ascending.
+        y: (P) its metric.
+        other_x: (Q) budget of the second, ascending.
+        other_y: (Q) its metric.
+
+    Returns:
+        Positive where the first lies higher; NaN when the curves share less than two budgets.
+
+    Raises:
+        BudgetError: when the points do not make curves.
+
+    Example:
+        >>> round(area_between([100, 200], [0.6, 0.8], [100, 300], [0.6, 0.8]), 4)
+        0.05
+    """
+    (a, v), (b, w) = _curve(x, y), _curve(other_x, other_y)
+    grid = np.union1d(a, b)
+    grid = grid[(grid >= max(a[0], b[0])) & (grid <= min(a[-1], b[-1]))]
+    if len(grid) < 2:
+        return float("nan")
+    return aubc(grid, np.interp(grid, a, v) - np.interp(grid, b, w))
+
+
 def labels_to_reach(x: ArrayLike, y: ArrayLike, target: float) -> float | None:
     """Budget at which the curve first reaches the target, linear between points.
 

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from medal.errors import StudyError
 from medal.ledger import Event
 from medal.report.history import (
@@ -15,17 +17,22 @@ from medal.report.history import (
     Answer,
     Batch,
     LabelMeasures,
+    Measures,
     Pick,
+    Predictions,
+    Retired,
     Round,
     RunHistory,
     StudyHistory,
+    Subgroup,
 )
 from medal.study import Study
 from medal.units import SEPARATOR
 
 INDEX = "run.json"
 LEDGER = "ledger.db"
-KINDS = ("quarantined", "asked", "answered", "trained", "evaluated", "closed")
+IMAGE = "image"
+KINDS = ("quarantined", "asked", "answered", "retired", "added", "trained", "evaluated", "closed")
 
 
 def collect(folder: Path) -> RunHistory:
@@ -86,17 +93,23 @@ def collect_study(folder: Path, arm: str = "", seed: int = 0) -> StudyHistory:
         events: dict[str, list[Event]] = {kind: [e for e in journal if e.kind == kind] for kind in KINDS}
         opened = study.opened
         labels = tuple(opened.get("data", {}).get("labels", ()))
+        unit = str(opened.get("recipe", {}).get("unit", IMAGE))
         closed = next((str(event.content.get("reason", "")) for event in reversed(events["closed"])), None)
-        rounds = {int(e.content["round"]): _round(e.content) for e in events["evaluated"]}
+        rounds = {int(e.content["round"]): _round(e.content, labels) for e in events["evaluated"]}
+        kinds = {(int(e.content["round"]), str(e.content["purpose"])): _kind(e.content) for e in events["answered"]}
         return StudyHistory(
             arm=arm or str(opened.get("arm", "")),
             seed=int(opened.get("seed", seed)),
             opened=opened,
             rounds=tuple(rounds[n] for n in sorted(rounds)),
-            batches=tuple(_batch(event.content, event.aside) for event in events["asked"]),
-            answers=tuple(a for event in events["answered"] for a in _answers(event.content, labels)),
+            batches=tuple(_batch(event.content, event.aside, kinds, unit) for event in events["asked"]),
+            answers=tuple(a for event in events["answered"] for a in _answers(event.content, event.aside, labels)),
             training_seconds=_seconds_by_round(events["trained"]),
             quarantined={str(i): str(r) for e in events["quarantined"] for i, r in e.content["items"].items()},
+            retired=_retired(events["retired"] + events["answered"]),
+            added=tuple(_added(journal)),
+            arm_predictions=_arm_predictions(study, rounds),
+            people=any(e.kind == "told" or (e.aside or {}).get("list") for e in journal),
             closed=closed,
             head=journal[-1].hash,
             units={row["id"]: row for row in study.read_units()} if study.units_path.is_file() else {},
@@ -109,7 +122,9 @@ def _number(value: Any) -> float:
     return math.nan if value is None else float(value)
 
 
-def _batch(content: Mapping[str, Any], aside: Mapping[str, Any]) -> Batch:
+def _batch(
+    content: Mapping[str, Any], aside: Mapping[str, Any], kinds: Mapping[tuple[int, str], str], unit: str = IMAGE
+) -> Batch:
     terms: Sequence[Mapping[str, Any]] = content.get("terms") or [{}] * len(content["ids"])
     picks = zip(content["ids"], content["scores"], terms, strict=True)
     cost = content.get("cost", {})
@@ -121,11 +136,19 @@ def _batch(content: Mapping[str, Any], aside: Mapping[str, Any]) -> Batch:
         items=_number(cost.get("items")),
         minutes=_number(cost.get("minutes")),
         seconds=_number((aside or {}).get("seconds")),
+        kind=kinds.get(
+            (int(content["round"]), str(content["purpose"])), unit if content["purpose"] == "query" else IMAGE
+        ),
     )
 
 
-def _answers(content: Mapping[str, Any], labels: Sequence[str]) -> Iterable[Answer]:
-    seconds = content.get("seconds") or [None] * len(content["ids"])
+def _kind(content: Mapping[str, Any]) -> str:
+    return str(content.get("kind", IMAGE))
+
+
+def _answers(content: Mapping[str, Any], aside: Mapping[str, Any], labels: Sequence[str]) -> Iterable[Answer]:
+    # people's times are measured and therefore no part of the content
+    seconds = (aside or {}).get("seconds") or content.get("seconds") or [None] * len(content["ids"])
     for unit, target, spent in zip(content["ids"], content["target"], seconds, strict=True):
         yield Answer(
             unit=str(unit),
@@ -155,15 +178,74 @@ def whole_row(unit: str, target: Sequence[float], labels: Sequence[str]) -> tupl
     return tuple(target)
 
 
-def _round(content: Mapping[str, Any]) -> Round:
-    macro = content.get("macro", {})
+def _round(content: Mapping[str, Any], labels: Sequence[str]) -> Round:
+    test, arm = _measures(content), _measures(content.get("validation") or {})
     return Round(
         number=int(content["round"]),
         items=_number(content["spent"]["items"]),
         minutes=_number(content["spent"]["minutes"]),
-        macro={measure: _number(macro.get(measure)) for measure in MEASURES},
-        labels={str(name): _label(values) for name, values in content.get("labels", {}).items()},
+        macro=test.macro,
+        labels=test.labels,
+        validation=arm,
+        trained_on=_number((content.get("labelled") or {}).get("items")),
+        subgroups={
+            str(column): {str(value): _subgroup(found, labels) for value, found in values.items()}
+            for column, values in (content.get("subgroups") or {}).items()
+        },
     )
+
+
+def _measures(content: Mapping[str, Any]) -> Measures:
+    macro = content.get("macro") or {}
+    return Measures(
+        macro={measure: _number(macro.get(measure)) for measure in MEASURES},
+        labels={str(name): _label(values) for name, values in (content.get("labels") or {}).items()},
+    )
+
+
+def _subgroup(found: Mapping[str, Any], labels: Sequence[str]) -> Subgroup:
+    which = found.get("which") or ()
+    return Subgroup(
+        patients=int(found.get("patients") or 0),
+        auroc=_number(found.get("auroc")),
+        low=_number(found.get("low")),
+        high=_number(found.get("high")),
+        labels=tuple(str(labels[int(k)]) for k in which if int(k) < len(labels)),
+        count=int(found.get("labels") or 0),
+    )
+
+
+def _retired(events: Iterable[Event]) -> tuple[Retired, ...]:
+    """Units that are out at the end: a later answer brings a unit back."""
+    out: dict[str, Retired] = {}
+    for event in sorted(events, key=lambda e: e.seq):
+        for unit in map(str, event.content["ids"]):
+            out.pop(unit, None)
+            if event.kind == "retired":
+                reason, who = event.content.get("reason", ""), event.content.get("annotator", "")
+                out[unit] = Retired(unit, str(reason), str(who))
+    return tuple(out.values())
+
+
+def _added(journal: Iterable[Event]) -> Iterable[tuple[int, int]]:
+    """(last round before, images) of each time that images came in."""
+    now = 0
+    for event in journal:
+        now = int(event.content.get("round", now)) if event.kind in ("asked", "trained") else now
+        if event.kind == "added":
+            yield now, len(event.content.get("ids", ()))
+
+
+def _arm_predictions(study: Study, rounds: Iterable[int]) -> dict[int, Predictions]:
+    """Stored predictions of the validation arm; a round whose file is lost or damaged is drawn without an interval."""
+    found = {}
+    for number in sorted(rounds):
+        try:
+            ids, probabilities = study.load_predictions(number, "validation")
+        except StudyError:
+            continue
+        found[number] = Predictions(ids, probabilities.astype(np.float64))
+    return found
 
 
 def _label(values: Mapping[str, Any]) -> LabelMeasures:

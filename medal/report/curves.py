@@ -9,26 +9,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from medal.metrics.learning_curves import aubc, band
+from medal.metrics.holm import holm
+from medal.metrics.learning_curves import area_between, aubc
+from medal.metrics.paired import PairedDifference, paired_difference
+from medal.metrics.seed_summary import Summary, summary
 from medal.report.history import RANDOM, RunHistory, StudyHistory
+from medal.seeding import Seed
 
-SEEDS_FOR_A_CLAIM = 10
-"""Paired seeds below which a comparison is stamped "underpowered"; from here on bands are 95 % t-intervals."""
 AXES = ("items", "minutes")
-
-
-@dataclass(frozen=True)
-class Summary:
-    """Mean and band of one number over seeds; the band is min to max, or a 95 % t-interval from 10 seeds on."""
-
-    mean: float
-    low: float
-    high: float
-    count: int
 
 
 @dataclass(frozen=True)
@@ -50,52 +42,17 @@ class Curve:
     seeds: int
 
 
-@dataclass(frozen=True)
-class Paired:
-    """Differences to the reference arm within pairs, seed by seed; positive means better than the reference."""
-
-    seeds: tuple[int, ...]
-    differences: tuple[float, ...]
-
-    @property
-    def summary(self) -> Summary:
-        """Mean and band of the differences."""
-        return summary(self.differences)
-
-    @property
-    def worse(self) -> int:
-        """Pairs in which the arm is worse than the reference."""
-        return sum(difference < 0 for difference in self.differences)
-
-    @property
-    def underpowered(self) -> bool:
-        """True below the number of seeds that a claim needs."""
-        return len(self.seeds) < SEEDS_FOR_A_CLAIM
-
-
-def summary(values: Sequence[float]) -> Summary:
-    """Mean and band of the finite values.
-
-    Example:
-        >>> summary([0.1, 0.3, float("nan")])
-        Summary(mean=0.2, low=0.1, high=0.3, count=2)
-    """
-    finite = [float(value) for value in values if math.isfinite(value)]
-    if not finite:
-        return Summary(math.nan, math.nan, math.nan, 0)
-    found = band([[value] for value in finite], "range" if len(finite) < SEEDS_FOR_A_CLAIM else "t")
-    return Summary(found.mean[0], found.low[0], found.high[0], found.seeds)
-
-
-def band_name(seeds: int) -> str:
-    """What the band of `summary` shows, for captions."""
-    return "minimum to maximum" if seeds < SEEDS_FOR_A_CLAIM else "95 % t-interval of the mean"
-
-
 def points(study: StudyHistory, measure: str, axis: str) -> list[tuple[int, float, float]]:
-    """(round, cost, value) of the evaluations of one study that have a value."""
-    values = [(r.number, float(getattr(r, axis)), r.macro.get(measure, math.nan)) for r in study.rounds]
-    return [point for point in values if math.isfinite(point[1]) and math.isfinite(point[2])]
+    """(round, cost, value) of the evaluations of one study that have a value, on the part that it is measured on.
+
+    Where a round cost nothing, such as a training after corrections, it takes the place of the one before.
+    """
+    part, found = study.part, {}
+    for r in study.rounds:
+        cost, value = float(getattr(r, axis)), r.on(part).macro.get(measure, math.nan)
+        if math.isfinite(cost) and math.isfinite(value):
+            found[cost] = (r.number, cost, value)
+    return list(found.values())
 
 
 def curve(studies: Sequence[StudyHistory], measure: str, axis: str) -> Curve | None:
@@ -128,42 +85,48 @@ def area(line: Sequence[tuple[int, float, float]]) -> float:
     return aubc([x for _, x, _ in line], [y for _, _, y in line]) if len(line) > 1 else math.nan
 
 
-def paired(run: RunHistory, arm: str, measure: str, axis: str = "items", reference: str = RANDOM) -> Paired:
-    """Differences of the area under the budget curve between an arm and the reference, over their common budgets.
+def compared(
+    run: RunHistory, measure: str, axis: str = "items", reference: str = RANDOM
+) -> dict[str, PairedDifference]:
+    """Areas under the budget curve of every arm against the reference, within pairs and over their common budgets.
 
     Args:
         run: history.
-        arm: that is compared.
         measure: key of the macro measures.
         axis: "items" or "minutes".
-        reference: arm that it is compared with.
+        reference: arm that the others are compared with.
 
     Returns:
-        One difference for each pair with at least two common budgets.
+        Arm -> its differences, one for each pair with at least two common budgets; p-values adjusted over the arms.
     """
     others = {study.block: study for study in run.of(reference)}
-    seeds, differences = [], []
-    for study in run.of(arm):
-        other = others.get(study.block)
-        if other is None:
+    found = {}
+    for arm in run.arms:
+        if arm == reference:
             continue
-        difference = _difference(points(study, measure, axis), points(other, measure, axis))
-        if math.isfinite(difference):
-            seeds.append(study.seed)
-            differences.append(difference)
-    return Paired(tuple(seeds), tuple(differences))
+        pairs = [(study, others[study.block]) for study in run.of(arm) if study.block in others]
+        areas = [_difference(points(a, measure, axis), points(b, measure, axis)) for a, b in pairs]
+        found[arm] = paired_difference(areas, [0.0] * len(areas), Seed(0) / "report" / arm)
+    adjusted = holm([result.p for result in found.values()])
+    return {arm: replace(result, adjusted=p) for (arm, result), p in zip(found.items(), adjusted, strict=True)}
 
 
-def _difference(ours: list[tuple[int, float, float]], theirs: list[tuple[int, float, float]]) -> float:
-    """Area between two curves over the span of the costs that both cover, linear between evaluations."""
+def difference_band(pairs: PairedDifference) -> tuple[float, float, str]:
+    """Both ends of the band around a mean difference, and its name.
+
+    A bootstrap of a handful of blocks cannot leave their range and would be read as more than it is: below the number
+    of blocks that a claim needs, the range itself is shown.
+    """
+    if pairs.underpowered:
+        return min(pairs.differences, default=math.nan), max(pairs.differences, default=math.nan), "minimum to maximum"
+    return pairs.low, pairs.high, "95 % bootstrap interval"
+
+
+def _difference(ours: Sequence[tuple[int, float, float]], theirs: Sequence[tuple[int, float, float]]) -> float:
     if not ours or not theirs:
         return math.nan
     (_, x, y), (_, u, v) = zip(*ours, strict=True), zip(*theirs, strict=True)
-    grid = np.union1d(x, u)
-    grid = grid[(grid >= max(x[0], u[0])) & (grid <= min(x[-1], u[-1]))]
-    if len(grid) < 2:
-        return math.nan
-    return aubc(grid, np.interp(grid, x, y) - np.interp(grid, u, v))
+    return area_between(x, y, u, v)
 
 
 def last_common(run: RunHistory, arms: Sequence[str], measure: str) -> int | None:

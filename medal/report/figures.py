@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from medal.report.curves import AXES, Curve, band_name, curve
-from medal.report.history import RANDOM, RunHistory
+from medal.metrics.seed_summary import band_name
+from medal.report.curves import AXES, Curve, curve
+from medal.report.history import PARTS, RANDOM, RunHistory
 from medal.report.selection import Comparison
 from medal.report.style import SOFT, Drawing, Pen, draw, pens, shown
 from medal.report.tables import LONG
@@ -41,7 +42,7 @@ def learning_curves(run: RunHistory, measure: str) -> Drawing | None:
                 _line(panel, lines[axis][arm], styles[arm], front=arm != RANDOM)
             panel.set_xlabel(AXIS_NAMES[axis])
             panel.xaxis.set_major_locator(MaxNLocator(7, integer=True, steps=[1, 2, 2.5, 5, 10]))
-        axes[0].set_ylabel(f"Macro {LONG[measure]} (test)")
+        axes[0].set_ylabel(f"Macro {LONG[measure]} ({PARTS[run.part].split()[-1] if run.part != 'test' else 'test'})")
         _legend(figure, [(run.title(arm), styles[arm]) for arm in drawn])
 
     ends = [_end(run.title(arm), lines["items"][arm]) for arm in drawn]
@@ -50,7 +51,7 @@ def learning_curves(run: RunHistory, measure: str) -> Drawing | None:
         (9.2, 3.9),
         (1, len(AXES)),
         paint,
-        alt=f"Macro {LONG[measure]} on the test set against items and against expert minutes. {' '.join(ends)}",
+        alt=f"Macro {LONG[measure]} on the {PARTS[run.part]} against items and expert minutes. {' '.join(ends)}",
         caption=_curve_caption(run, measure, drawn),
     )
 
@@ -86,7 +87,7 @@ def _end(title: str, line: Curve | None) -> str:
 def _curve_caption(run: RunHistory, measure: str, drawn: Sequence[str]) -> str:
     seeds = {arm: sum(bool(s.rounds) for s in run.of(arm)) for arm in drawn}
     bands = " or ".join(dict.fromkeys(band_name(count) for count in seeds.values() if count > 1))
-    parts = [f"Macro {LONG[measure]} on the test set, mean over the estimable labels."]
+    parts = [f"Macro {LONG[measure]} on the {PARTS[run.part]}, mean over the estimable labels."]
     parts.append("Costs include the validation and start sets.")
     parts.append(f"Lines: mean over seeds ({', '.join(f'{run.title(arm)} {count}' for arm, count in seeds.items())}).")
     parts.append(f"Bands: {bands}." if bands else "With one seed there is no band.")

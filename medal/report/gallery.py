@@ -60,7 +60,7 @@ def _gallery(run: RunHistory, arm: str) -> Gallery | None:
     batch = last_batch(study) if study is not None else None
     if study is None or batch is None:
         return None
-    answers = [a for a in study.answers if (a.round, a.purpose) == (batch.round, batch.purpose)]
+    answers = [a for a in study.answers if a.purpose == batch.purpose and a.round >= batch.round]
     title = f"{run.title(arm)}, seed {study.seed}, round {batch.round}"
     return Gallery(title, tuple(_card(study, batch, k, answers) for k in range(len(batch.picks))))
 

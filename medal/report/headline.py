@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from medal.report.curves import SEEDS_FOR_A_CLAIM, Paired, at_round, band_name, curve, last_common, paired, points
-from medal.report.history import POSITIVES_NEEDED, RANDOM, RunHistory, StudyHistory
-from medal.report.words import amount, counted, interval, number, signed
+from medal.metrics.paired import BLOCKS_FOR_A_CLAIM, PairedDifference
+from medal.report.arm import arm_curve
+from medal.report.curves import at_round, compared, curve, difference_band, last_common, points
+from medal.report.history import PARTS, POSITIVES_NEEDED, RANDOM, RunHistory, StudyHistory
+from medal.report.words import amount, counted, interval, number, p_value, signed
 
 STUDIES_LISTED = 3
 """Unfinished studies that the head names; more are only counted."""
@@ -46,7 +48,7 @@ def facts(run: RunHistory) -> tuple[tuple[str, str], ...]:
         ("Task", str(first.get("task", run.name))),
         ("Data", _data(data)),
         ("Split", ", ".join(f"{part} {amount(count)}" for part, count in counts.items())),
-        ("Compared", ", ".join(run.title(arm) for arm in run.arms)),
+        ("Strategy" if run.by_people else "Compared", ", ".join(run.title(arm) for arm in run.arms)),
         (counted(len(seeds), "seed").split(" ", 1)[1].capitalize(), ", ".join(map(str, seeds))),
         ("Paid for", _paid(run)),
         ("State", _state(run)),
@@ -71,11 +73,14 @@ def _paid(run: RunHistory) -> str:
     if not spent:
         return ""
     most = max(spent, key=lambda last: last.items)
-    return f"up to {amount(most.items)} items ({number(most.minutes, 1)} expert minutes) in each study"
+    text = f"{amount(most.items)} items ({number(most.minutes, 1)} expert minutes)"
+    return f"up to {text} in each study" if len(run.studies) > 1 else text
 
 
 def _state(run: RunHistory) -> str:
     open_studies = unfinished(run)
+    if run.by_people and open_studies:
+        return "; ".join(f"going on, {progress(study)}" for study in open_studies)
     if not open_studies:
         return f"all {counted(len(run.studies), 'study', 'studies')} finished" if run.studies else "no studies"
     text = f"{len(open_studies)} of {counted(len(run.studies), 'study', 'studies')} unfinished"
@@ -103,13 +108,14 @@ def progress(study: StudyHistory) -> str:
 def stamps(run: RunHistory) -> tuple[str, ...]:
     """Short warnings that must stand beside the result."""
     found = []
-    pairs = [paired(run, arm, "auroc") for arm in run.arms if arm != RANDOM]
-    counts = [len(pair.seeds) for pair in pairs if pair.seeds]
-    if counts and min(counts) < SEEDS_FOR_A_CLAIM:
-        found.append(f"underpowered: n = {min(counts)} < {SEEDS_FOR_A_CLAIM} paired seeds")
-    if RANDOM not in run.arms:
+    counts = [result.blocks for result in compared(run, "auroc").values() if result.blocks]
+    if counts and min(counts) < BLOCKS_FOR_A_CLAIM:
+        found.append(f"underpowered: n = {min(counts)} < {BLOCKS_FOR_A_CLAIM} paired seeds")
+    if run.part == "validation":
+        found.append("measured on the validation arm: no test set")
+    if RANDOM not in run.arms and not run.by_people:
         found.append("no random arm: no comparison")
-    if unfinished(run):
+    if unfinished(run) and not run.by_people:
         found.append("unfinished")
     found += [f"bound: {arm} reads the truth" for arm in run.arms if run.bound(arm)]
     return tuple(found)
@@ -121,11 +127,12 @@ def sentences(run: RunHistory) -> tuple[str, ...]:
         return (no_measures(run),)
     rivals = [arm for arm in run.arms if arm != RANDOM]
     if not rivals or RANDOM not in run.arms:
-        said = [_alone(run, arm) for arm in run.arms]
-        if RANDOM not in run.arms:
+        said = [_on_arm(run, arm) if run.part == "validation" else _alone(run, arm) for arm in run.arms]
+        if RANDOM not in run.arms and not run.by_people:
             said.append("This run has no random arm, so nothing can be said about the benefit of choosing.")
         return tuple(said)
-    return tuple(_against_random(run, arm) for arm in rivals)
+    pairs = compared(run, "auroc")
+    return tuple(_against_random(run, arm, pairs[arm]) for arm in rivals)
 
 
 def no_measures(run: RunHistory) -> str:
@@ -135,10 +142,19 @@ def no_measures(run: RunHistory) -> str:
         return (
             "Nothing has been evaluated yet: measures begin when the start set is answered and the first model trained."
         )
-    if not any(r.labels for r in rounds):
-        return "Nothing could be measured: this run has no test set with labels."
-    needed = f"{POSITIVES_NEEDED} positives and negatives in the test set"
-    return f"There is no macro AUROC: no label has the {needed} that make it estimable."
+    part = run.part
+    counts: dict[str, int] = {}
+    for measured in (r.on(part) for r in rounds):
+        for name, label in measured.labels.items():
+            counts[name] = max(counts.get(name, 0), min(label.positives, label.negatives))
+    if not counts:
+        return "Nothing could be measured: there is no test set with labels and no validation arm that was paid for."
+    most = max(counts, key=lambda name: counts[name])
+    needed = f"{POSITIVES_NEEDED[part]} positives and {POSITIVES_NEEDED[part]} negatives in the {PARTS[part]}"
+    return (
+        f"There is no macro AUROC: no label has the {needed} that make it estimable. "
+        f"{most} comes closest with {counts[most]}."
+    )
 
 
 def _alone(run: RunHistory, arm: str) -> str:
@@ -151,7 +167,23 @@ def _alone(run: RunHistory, arm: str) -> str:
     return f"At {amount(cost)} items, macro AUROC is {number(value.mean)} ({who})."
 
 
-def _against_random(run: RunHistory, arm: str) -> str:
+def _on_arm(run: RunHistory, arm: str) -> str:
+    """The last measure of the first study of an arm on its validation arm, with its interval."""
+    curves = ((study, arm_curve(study)) for study in run.of(arm))
+    study, curve = next(((s, c) for s, c in curves if c is not None), (None, None))
+    if study is None or curve is None:
+        return f"{run.title(arm)}: no macro AUROC yet."
+    last = curve.points[-1]
+    text = f"Trained on {amount(last.labels)} labels, macro AUROC on the {PARTS['validation']} is "
+    text += number(last.auroc.value)
+    if not curve.names:
+        return f"{text} ({run.title(arm)}, seed {study.seed})."
+    ends = f"95 % interval {interval(last.auroc.low, last.auroc.high)}"
+    arm_size = f"{counted(last.images, 'image')} of {counted(curve.patients, 'patient')}"
+    return f"{text} ({ends}; {arm_size}; mean over {', '.join(curve.names)})."
+
+
+def _against_random(run: RunHistory, arm: str, pairs: PairedDifference) -> str:
     ours, theirs = (curve(run.of(name), "auroc", "items") for name in (arm, RANDOM))
     n = last_common(run, [arm, RANDOM], "auroc")
     if n is None or ours is None or theirs is None:
@@ -163,18 +195,18 @@ def _against_random(run: RunHistory, arm: str) -> str:
         else f"After round {n} ({amount(cost)} and {amount(other_cost)} items)"
     )
     what = f"macro AUROC is {number(value.mean)} ({run.title(arm)}) against {number(other.mean)} (random)"
-    return f"{where}, {what}; {_difference(paired(run, arm, 'auroc'))}."
+    return f"{where}, {what}; {_difference(pairs)}."
 
 
-def _difference(pairs: Paired) -> str:
-    if not pairs.seeds:
+def _difference(pairs: PairedDifference) -> str:
+    if not pairs.blocks:
         return "no pair of studies covers two budgets, so there is no paired difference yet"
-    if len(pairs.seeds) == 1:
+    if pairs.blocks == 1:
         return f"paired AUBC difference {signed(pairs.differences[0])} (1 seed)"
-    result, count = pairs.summary, len(pairs.seeds)
-    better = count - pairs.worse - sum(difference == 0 for difference in pairs.differences)
-    ends = interval(result.low, result.high, signed)
+    better = pairs.blocks - pairs.worse - sum(difference == 0 for difference in pairs.differences)
+    low, high, name = difference_band(pairs)
+    ends = interval(low, high, signed)
     return (
-        f"paired AUBC difference {signed(result.mean)} [{ends}, {band_name(count)} over {count} seeds], "
-        f"better than random in {better} of {count} pairs"
+        f"paired AUBC difference {signed(pairs.mean)} [{ends}, {name} over {pairs.blocks} seeds; "
+        f"sign-flip p {p_value(pairs.p)}], better than random in {better} of {pairs.blocks} pairs"
     )

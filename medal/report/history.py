@@ -6,17 +6,23 @@ Everything here can be written by hand, so that figures and tables are tested wi
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from medal.units import SEPARATOR
 
 MEASURES = ("auroc", "auprc", "ece")
 """Measures of one label and of the macro mean over estimable labels, in the order in which they are shown."""
-POSITIVES_NEEDED = 20
-"""Positives in the test set below which a label is not estimable."""
+POSITIVES_NEEDED = {"test": 20, "validation": 5}
+"""Positives, and negatives, below which a label is not estimable; an arm that was paid for is small."""
+PARTS = {"test": "test set", "validation": "paid random validation arm"}
+"""On what a study is measured, in words."""
 FIXED_COLUMNS = frozenset({"id", "group", "split"})
 """Columns of `units.csv` that every study has; the others are harmless facts about a row, such as sex, age or view."""
 RANDOM = "random"
@@ -44,12 +50,13 @@ class Batch:
 
     Args:
         round: 0 for validation and start set, then 1, 2, ...
-        purpose: "validation", "start" or "query".
+        purpose: "validation", "start", "query" or "relabel".
         strategy: name of the strategy that drew it.
         picks: in the order in which they were ranked.
         items: cost in items.
         minutes: planned expert minutes.
         seconds: computing time of the selection; NaN when it was not measured.
+        kind: of the units as they are read and priced.
     """
 
     round: int
@@ -59,6 +66,7 @@ class Batch:
     items: float
     minutes: float
     seconds: float = float("nan")
+    kind: str = "image"
 
     @property
     def at_random(self) -> bool:
@@ -72,8 +80,8 @@ class Answer:
 
     Args:
         unit: id.
-        round: round in which it was asked.
-        purpose: as in `Batch`.
+        round: round in which it was answered.
+        purpose: as in `Batch`, or "imported" for labels that were there before.
         target: (L) one value for each label: 1 present, 0 absent, NaN not answered, -1 stated as uncertain.
         seconds: expert time.
         annotator: who answered.
@@ -89,7 +97,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class LabelMeasures:
-    """Test measures of one label in one round."""
+    """Measures of one label in one round."""
 
     auroc: float
     auprc: float
@@ -101,6 +109,43 @@ class LabelMeasures:
 
 
 @dataclass(frozen=True)
+class Measures:
+    """What was measured on one part of the data.
+
+    Args:
+        macro: measure -> mean over the estimable labels; NaN where none is.
+        labels: label -> measures.
+    """
+
+    macro: Mapping[str, float] = field(default_factory=dict)
+    labels: Mapping[str, LabelMeasures] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.labels) or any(math.isfinite(value) for value in self.macro.values())
+
+
+@dataclass(frozen=True)
+class Subgroup:
+    """Macro AUROC of one subgroup; NaN where it is not estimable.
+
+    Args:
+        patients: in the subgroup.
+        auroc: mean over `labels`.
+        low: lower end of the bootstrap interval over patients.
+        high: upper end.
+        labels: names of the labels in the mean, where they are known.
+        count: of these labels.
+    """
+
+    patients: int
+    auroc: float
+    low: float
+    high: float
+    labels: tuple[str, ...]
+    count: int
+
+
+@dataclass(frozen=True)
 class Round:
     """One evaluation.
 
@@ -108,8 +153,11 @@ class Round:
         number: round, from 0.
         items: items paid for so far.
         minutes: expert minutes paid for so far.
-        macro: measure -> mean over the estimable labels; NaN where none is.
-        labels: label -> measures.
+        macro: measure -> mean over the estimable labels on the test set; NaN where none is.
+        labels: label -> measures on the test set.
+        validation: the same on the paid random validation arm.
+        trained_on: labelled units of the pool; NaN when it was not written down.
+        subgroups: column -> value -> measure on the test set.
     """
 
     number: int
@@ -117,6 +165,41 @@ class Round:
     minutes: float
     macro: Mapping[str, float]
     labels: Mapping[str, LabelMeasures]
+    validation: Measures = Measures()
+    trained_on: float = float("nan")
+    subgroups: Mapping[str, Mapping[str, Subgroup]] = field(default_factory=dict)
+
+    def on(self, part: str) -> Measures:
+        """The measures on the test set or on the validation arm."""
+        return self.validation if part == "validation" else Measures(self.macro, self.labels)
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What the model of one round said about the validation arm.
+
+    Args:
+        ids: (n) rows.
+        probabilities: (n, L).
+    """
+
+    ids: tuple[str, ...]
+    probabilities: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Retired:
+    """One unit that could not be labelled.
+
+    Args:
+        unit: id.
+        reason: as it was given.
+        annotator: who gave it.
+    """
+
+    unit: str
+    reason: str
+    annotator: str
 
 
 @dataclass(frozen=True)
@@ -132,6 +215,11 @@ class StudyHistory:
         answers: everything answered, in order.
         training_seconds: round -> computing time of training.
         quarantined: id -> reason.
+        retired: units that were taken out and not answered since.
+        added: (round, images) of each time that images came in later.
+        arm_predictions: round -> what was said about the validation arm.
+        people: whether answers come from people, by work lists.
+        wanted: macro AUROC to reach, in place of the recipe's; NaN for that.
         closed: reason of the end; None while the study is unfinished.
         head: hash at the head of the ledger.
         units: rows of `units.csv` by id.
@@ -146,6 +234,11 @@ class StudyHistory:
     answers: tuple[Answer, ...] = ()
     training_seconds: Mapping[int, float] = field(default_factory=dict)
     quarantined: Mapping[str, str] = field(default_factory=dict)
+    retired: tuple[Retired, ...] = ()
+    added: tuple[tuple[int, int], ...] = ()
+    arm_predictions: Mapping[int, Predictions] = field(default_factory=dict)
+    people: bool = False
+    wanted: float = math.nan
     closed: str | None = None
     head: str = ""
     units: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -160,6 +253,20 @@ class StudyHistory:
     def labels(self) -> tuple[str, ...]:
         """(L) names of what is asked."""
         return tuple(self.opened.get("data", {}).get("labels", ()))
+
+    @property
+    def part(self) -> str:
+        """What the study is measured on: the test set, or without one the paid random validation arm."""
+        on_test = any(r.on("test") for r in self.rounds)
+        return "validation" if not on_test and any(r.validation for r in self.rounds) else "test"
+
+    @property
+    def target(self) -> float:
+        """Macro AUROC that the campaign wants to reach; NaN when none was stated."""
+        if math.isfinite(self.wanted):
+            return self.wanted
+        stated = (self.opened.get("recipe", {}).get("report") or {}).get("target")
+        return float(stated) if isinstance(stated, int | float) else math.nan
 
     @property
     def split_hash(self) -> str:
@@ -209,6 +316,17 @@ class RunHistory:
     def labels(self) -> tuple[str, ...]:
         """Names of what is asked, from the first study that has begun."""
         return next((study.labels for study in self.studies if study.labels), ())
+
+    @property
+    def by_people(self) -> bool:
+        """Whether people answer: such a study has no random arm beside it and no planned end."""
+        return bool(self.studies) and all(study.people for study in self.studies)
+
+    @property
+    def part(self) -> str:
+        """What the run is measured on: the test set, unless every measured study has only a validation arm."""
+        found = {study.part for study in self.studies if any(r.on(study.part) for r in study.rounds)}
+        return "validation" if found == {"validation"} else "test"
 
     def of(self, arm: str) -> tuple[StudyHistory, ...]:
         """The studies of one arm."""

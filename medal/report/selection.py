@@ -7,13 +7,13 @@ A method cannot know the pool's prevalence. It is estimated from the units that 
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from medal.metrics.subgroups import UNKNOWN, age_in_years
 from medal.report.history import FIXED_COLUMNS, Answer, RunHistory, StudyHistory, row_id
 
 CATEGORIES_SHOWN = 12
@@ -25,7 +25,6 @@ AGE_BANDS = (
     (60, 80, "60 to 79"),
     (80, 151, "80 and over"),
 )
-UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
@@ -93,10 +92,7 @@ def age_band(text: str) -> str:
         >>> age_band("58"), age_band("058Y"), age_band("006M"), age_band("")
         ('40 to 59', '40 to 59', 'under 18', 'unknown')
     """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([YMWDymwd]?)\s*", text)
-    if not match:
-        return UNKNOWN
-    years = float(match[1]) / {"M": 12, "W": 52, "D": 365}.get(match[2].upper(), 1)
+    years = age_in_years(text)
     return next((name for low, high, name in AGE_BANDS if low <= years < high), UNKNOWN)
 
 
@@ -109,8 +105,9 @@ def random_answers(run: RunHistory) -> dict[str, Answer]:
     """Answers that stand for the pool: units drawn at random, each unit once however many seeds drew it."""
     found: dict[str, Answer] = {}
     for study in run.studies:
-        drawn = {(b.round, b.purpose, pick.unit) for b in study.batches if b.at_random for pick in b.picks}
-        found |= {a.unit: a for a in study.answers if (a.round, a.purpose, a.unit) in drawn and a.unit not in found}
+        # people may answer in a later round than they were asked in
+        drawn = {(b.purpose, pick.unit) for b in study.batches if b.at_random for pick in b.picks}
+        found |= {a.unit: a for a in study.answers if (a.purpose, a.unit) in drawn and a.unit not in found}
     return found
 
 

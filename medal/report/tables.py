@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from medal.report.curves import AXES, Summary, area, at_round, band_name, curve, paired, points, summary
-from medal.report.history import POSITIVES_NEEDED, RANDOM, LabelMeasures, RunHistory, StudyHistory
-from medal.report.words import NOTHING, amount, interval, number, signed
+from medal.metrics.paired import BLOCKS_FOR_A_CLAIM, PairedDifference
+from medal.metrics.seed_summary import Summary, band_name, summary
+from medal.report.curves import AXES, area, at_round, compared, curve, difference_band, points
+from medal.report.history import PARTS, POSITIVES_NEEDED, RANDOM, LabelMeasures, RunHistory, StudyHistory
+from medal.report.words import NOTHING, amount, interval, number, p_value, signed
 
 NOT_ESTIMABLE = "not estimable"
 ARMS_ABREAST = 2
@@ -59,22 +61,24 @@ def banded(values: Summary | Sequence[float], write: Callable[[float], str] = nu
 
 def comparison_table(run: RunHistory) -> Table:
     """Area under the budget curve of each arm, and its paired difference to random."""
-    rows = []
+    rows, pairs = [], compared(run, "auroc")
     for arm in run.arms:
         line = curve(run.of(arm), "auroc", "items")
         if line is None or not line.rounds:
-            rows.append(cells(run.title(arm), "0", *[NOTHING] * 3, *_rival(run, arm)))
+            rows.append(cells(run.title(arm), "0", *[NOTHING] * 3, *_rival(run, arm, pairs)))
             continue
         # Only rounds that all seeds have reached: a study that lags behind must not count as a study that is worse.
         areas = [area([p for p in points(s, "auroc", "items") if p[0] in line.rounds]) for s in run.of(arm)]
         reached = f"{line.rounds[0]} to {line.rounds[-1]}"
         rows.append(
-            cells(run.title(arm), str(line.seeds), reached, banded(areas), banded(line.y[-1]), *_rival(run, arm))
+            cells(run.title(arm), str(line.seeds), reached, banded(areas), banded(line.y[-1]), *_rival(run, arm, pairs))
         )
     return Table(
         caption="Area under the budget curve (AUBC: macro AUROC over items, divided by the span) and last value. "
         f"Mean over seeds, in small print {_bands(run)}. Differences are taken within pairs that share seed, data, "
-        "split and learner, over the budgets that both have covered.",
+        "split and learner, over the budgets that both have covered; in small print their 95 % bootstrap interval over "
+        f"the pairs, below {BLOCKS_FOR_A_CLAIM} pairs minimum to maximum. p: exact sign-flip test, in small "
+        "print after Holm over the arms.",
         columns=(
             "Arm",
             "Seeds",
@@ -83,19 +87,26 @@ def comparison_table(run: RunHistory) -> Table:
             "Last macro AUROC",
             "AUBC difference to random",
             "Pairs",
+            "p",
             "Worse than random",
         ),
         rows=tuple(rows),
     )
 
 
-def _rival(run: RunHistory, arm: str) -> tuple[str | Cell, str, str]:
+def _rival(run: RunHistory, arm: str, pairs: Mapping[str, PairedDifference]) -> tuple[str | Cell, ...]:
+    if RANDOM not in run.arms:
+        return NOTHING, NOTHING, NOTHING, NOTHING
     if arm == RANDOM:
-        return "reference", NOTHING, NOTHING
-    pairs = paired(run, arm, "auroc")
-    if not pairs.seeds:
-        return NOTHING, "0", NOTHING
-    return banded(pairs.differences, signed), str(len(pairs.seeds)), f"{pairs.worse} of {len(pairs.seeds)}"
+        return "reference", NOTHING, NOTHING, NOTHING
+    found = pairs[arm]
+    if not found.blocks:
+        return NOTHING, "0", NOTHING, NOTHING
+    low, high, _ = difference_band(found)
+    ends = interval(low, high, signed) if found.blocks > 1 else ""
+    worse = Cell(f"{found.worse} of {found.blocks}", f"at worst {signed(found.worst)}" if found.worse else "")
+    p = Cell(p_value(found.p), p_value(found.adjusted) if found.adjusted != found.p else "")
+    return Cell(signed(found.mean), ends), str(found.blocks), p, worse
 
 
 def _bands(run: RunHistory) -> str:
@@ -125,7 +136,7 @@ def curve_table(run: RunHistory) -> Table:
 
 def label_tables(run: RunHistory, number_of_round: int) -> tuple[Table, ...]:
     """Measures of each label in one round: one table for few arms, one table for each measure when they are many."""
-    arms = [arm for arm in run.arms if _evaluated(run.of(arm), number_of_round)]
+    arms = [arm for arm in run.arms if _evaluated(run.of(arm), number_of_round, run.part)]
     if len(arms) <= ARMS_ABREAST:
         return (_label_table(run, number_of_round, arms, tuple(LONG)),)
     return tuple(_label_table(run, number_of_round, arms, (measure,)) for measure in LONG)
@@ -133,15 +144,17 @@ def label_tables(run: RunHistory, number_of_round: int) -> tuple[Table, ...]:
 
 def rounds_evaluated(run: RunHistory) -> tuple[int, ...]:
     """Numbers of the rounds in which any study has measured labels, the last first."""
-    return tuple(sorted({r.number for study in run.studies for r in study.rounds if r.labels}, reverse=True))
+    return tuple(
+        sorted({r.number for study in run.studies for r in study.rounds if r.on(run.part).labels}, reverse=True)
+    )
 
 
-def _evaluated(studies: Sequence[StudyHistory], n: int) -> list[dict[str, LabelMeasures]]:
-    return [dict(r.labels) for study in studies for r in study.rounds if r.number == n]
+def _evaluated(studies: Sequence[StudyHistory], n: int, part: str) -> list[dict[str, LabelMeasures]]:
+    return [dict(r.on(part).labels) for study in studies for r in study.rounds if r.number == n]
 
 
 def _label_table(run: RunHistory, n: int, arms: Sequence[str], measures: Sequence[str]) -> Table:
-    measured = {arm: _evaluated(run.of(arm), n) for arm in arms}
+    measured = {arm: _evaluated(run.of(arm), n, run.part) for arm in arms}
     names = run.labels or tuple(dict.fromkeys(name for m in measured.values() for labels in m for name in labels))
     rows = []
     for name in names:
@@ -154,12 +167,17 @@ def _label_table(run: RunHistory, n: int, arms: Sequence[str], measures: Sequenc
     titles = tuple(run.title(arm) for arm in arms)
     seeds = ", ".join(f"{run.title(arm)} {len(measured[arm])}" for arm in arms)
     return Table(
-        caption=f"Round {n}: test measures of each label, mean over seeds ({seeds}), in small print {_bands(run)}. "
-        f"Labels with fewer than {POSITIVES_NEEDED} positives (or negatives) in the test set are not estimable and "
-        "are left out of the macro mean.",
+        caption=f"Round {n}: measures of each label on the {PARTS[run.part]}, mean over seeds ({seeds})"
+        f"{f', in small print {_bands(run)}' if max(map(len, measured.values()), default=0) > 1 else ''}. Labels with "
+        f"fewer than {POSITIVES_NEEDED[run.part]} positives (or negatives) there are not estimable and are left out of "
+        "the macro mean.",
         columns=("Label", "Positives", *titles * len(measures)),
         rows=tuple(rows),
-        groups=(("", 1), ("Test set", 1), *((LONG[measure], len(arms)) for measure in measures)),
+        groups=(
+            ("", 1),
+            ("Test set" if run.part == "test" else "Validation", 1),
+            *((LONG[measure], len(arms)) for measure in measures),
+        ),
     )
 
 

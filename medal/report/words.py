@@ -87,6 +87,20 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
+def p_value(value: float) -> str:
+    """A p-value with two digits that count; a dash when nothing was tested.
+
+    Example:
+        >>> p_value(0.25), p_value(0.0432), p_value(0.001953), p_value(1.0), p_value(0.00001)
+        ('0.25', '0.043', '0.0020', '1.00', '< 0.0001')
+    """
+    if not math.isfinite(value):
+        return NOTHING
+    if value < 0.0001:
+        return "< 0.0001"
+    return f"{value:.{2 if value >= 0.1 else 3 if value >= 0.01 else 4}f}"
+
+
 def counted(count: int, one: str, many: str | None = None) -> str:
     """A count with its noun.
 

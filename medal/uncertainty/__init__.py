@@ -1,4 +1,4 @@
-"""Uncertainty of a prediction (survey, section 3.1): single predictions, disagreement of draws, evidence."""
+"""Uncertainty of a prediction (survey, section 3.1): single predictions, disagreement of draws, evidence, saliency."""
 
 from medal.uncertainty.disagreement import BALD as BALD
 from medal.uncertainty.disagreement import mutual_information as mutual_information
@@ -15,9 +15,31 @@ from medal.uncertainty.evidential import beta_kl as beta_kl
 from medal.uncertainty.evidential import beta_total as beta_total
 from medal.uncertainty.evidential import beta_vacuity as beta_vacuity
 from medal.uncertainty.evidential import beta_variance as beta_variance
+from medal.uncertainty.gist_set import GistMembership as GistMembership
+from medal.uncertainty.gist_set import GistUncertainty as GistUncertainty
+from medal.uncertainty.gist_set import gist_membership as gist_membership
+from medal.uncertainty.label_graph import LabelGraphEntropy as LabelGraphEntropy
+from medal.uncertainty.label_graph import LabelGraphNovelty as LabelGraphNovelty
+from medal.uncertainty.label_graph import LabelSeparation as LabelSeparation
+from medal.uncertainty.label_graph import RootSumOfSquares as RootSumOfSquares
+from medal.uncertainty.label_graph import departure as departure
+from medal.uncertainty.label_graph import interaction_graph as interaction_graph
+from medal.uncertainty.label_graph import separation as separation
+from medal.uncertainty.label_graph import spectral_entropy as spectral_entropy
 from medal.uncertainty.prediction import Entropy as Entropy
 from medal.uncertainty.prediction import LeastConfidence as LeastConfidence
 from medal.uncertainty.prediction import Margin as Margin
 from medal.uncertainty.prediction import entropy as entropy
 from medal.uncertainty.prediction import least_confidence as least_confidence
 from medal.uncertainty.prediction import margin as margin
+from medal.uncertainty.radiomics import RadiomicsError as RadiomicsError
+from medal.uncertainty.radiomics import RadiomicsNovelty as RadiomicsNovelty
+from medal.uncertainty.radiomics import first_order as first_order
+from medal.uncertainty.saliency import SaliencyEntropy as SaliencyEntropy
+from medal.uncertainty.saliency import SaliencyGini as SaliencyGini
+from medal.uncertainty.saliency import SaliencyKurtosis as SaliencyKurtosis
+from medal.uncertainty.saliency import map_entropy as map_entropy
+from medal.uncertainty.saliency import map_gini as map_gini
+from medal.uncertainty.saliency import map_kurtosis as map_kurtosis
+from medal.uncertainty.saliency_clusters import SaliencyClusters as SaliencyClusters
+from medal.uncertainty.saliency_clusters import cluster_novelty as cluster_novelty

@@ -1,6 +1,7 @@
 """Joins decoded images with what a table says about them, and parts the source from the truth.
 
-What DICOM says stands; the table fills what it lacks. Rows are in the order of their sorted pseudonyms.
+What DICOM says stands; the table fills what it lacks; whose the images are is decided in `patients.py`. Rows are in the
+order of their sorted pseudonyms.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from medal.errors import BadTable, EmptySource, SplitOverlap
+from medal.errors import BadTable, EmptySource, SplitOverlap, UnknownName
 from medal.source import Opened, Truth
 from modalities.chest_xray.image_source import ImageSource
-from modalities.chest_xray.store import Header, Item, Store
+from modalities.chest_xray.patients import COLUMNS, Seen, patients_of
+from modalities.chest_xray.store import Header, Store
 
 log = logging.getLogger(__name__)
 PARTS: Mapping[str, str] = {
@@ -30,6 +32,9 @@ PARTS: Mapping[str, str] = {
     "test": "test",
 }
 """Names of splits in tables, and what they are called here."""
+VIEWS = ("frontal", "all")
+"""Which views are kept; "frontal" leaves out what is known to be a lateral."""
+LATERAL = "lateral view; set data.views=all to keep it"
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,7 @@ class Entry:
         split: "pool", "validation", "test" or "".
         values: (L) labels, or None.
         extra: further harmless columns.
+        exam: number of the examination, in the clear; "" when the table has none.
     """
 
     patient: str = ""
@@ -53,15 +59,20 @@ class Entry:
     split: str = ""
     values: NDArray[np.float32] | None = None
     extra: Mapping[str, str] = field(default_factory=dict)
+    exam: str = ""
 
 
 @dataclass(frozen=True)
 class _Row:
-    item: Item
-    header: Header
+    seen: Seen
     entry: Entry
     position: int
     group: str
+    view: str
+
+    @property
+    def header(self) -> Header:
+        return self.seen.header
 
 
 def assemble(
@@ -73,37 +84,53 @@ def assemble(
     own_split: bool,
     labelled: bool,
     extra: Sequence[str] = (),
+    views: str = "all",
+    patient: str = "auto",
+    notes: Sequence[str] = (),
 ) -> Opened:
     """Builds source and truth.
 
     Args:
         name: short name of the data set.
         store: decoded images.
-        entries: what the table says, by the items' names.
+        entries: what the table says, by item name.
         labels: (L) names of the labels.
-        own_split: whether the table splits the images.
-        labelled: whether there are labels.
+        own_split: whether the table brings a split; without one the study makes it.
+        labelled: whether the table brings labels.
         extra: further columns of the entries for the source's meta.
+        views: one of `VIEWS`.
+        patient: where numbers of patients come from, one of `patients.RULES`.
+        notes: what was odd before, for the source's notes.
 
     Raises:
-        EmptySource: if no file can be read.
+        EmptySource: if no file can be read, or none is left.
         SplitOverlap: if the table puts one patient in two splits.
+        UnknownName: on another word for `views` or `patient`.
     """
-    from modalities.chest_xray.tags import view_in_text  # it loads pydicom
-
+    if views not in VIEWS:
+        raise UnknownName.near("choice of views", views, VIEWS)
     quarantined = {h.id: h.reason for h in store.headers if h.reason}
-    rows = sorted(_rows(store, entries), key=lambda row: row.header.id)
-    store.register.save()
+    every, whose = _rows(store, entries, patient)
     if quarantined:
         log.warning("%d of %d files cannot be read and are quarantined", len(quarantined), len(store.items))
-    if not rows:
+    if not every:
         reason, count = Counter(quarantined.values()).most_common(1)[0]
         raise EmptySource(f"none of {len(store.items)} files can be read; {count} times: {reason}")
+    splits = _splits(every) if own_split else None
+    kept = [i for i, row in enumerate(every) if views == "all" or row.view != "LATERAL"]
+    rows = [every[i] for i in kept]
+    left_out = {row.header.id: LATERAL for row in every if row.header.id not in {r.header.id for r in rows}}
+    if not rows:
+        raise EmptySource(f"all {len(every)} images that can be read are laterals; set data.views=all to keep them")
+    said = [*notes, *whose, *_about_views(every, rows)]
+    for sentence in said:
+        log.warning("%s", sentence)
     meta: dict[str, tuple[str, ...]] = {
-        "sex": tuple(row.header.sex or tidy_sex(row.entry.sex) for row in rows),
+        "sex": tuple(row.seen.sex for row in rows),
         "age": tuple(tidy_age(row.header.age) or tidy_age(row.entry.age) for row in rows),
-        "view": tuple(row.header.view or view_in_text(row.entry.view) for row in rows),
+        "view": tuple(row.view for row in rows),
         "burned_in": tuple("yes" if row.header.burned_in else "no" for row in rows),
+        **({"exam": tuple(row.seen.exam for row in rows)} if any(row.seen.exam for row in rows) else {}),
         **{column: tuple(row.entry.extra.get(column, "") for row in rows) for column in extra},
     }
     source = ImageSource(
@@ -111,14 +138,17 @@ def assemble(
         labels=tuple(labels),
         ids=tuple(row.header.id for row in rows),
         groups=tuple(row.group for row in rows),
-        splits=_splits(rows) if own_split else None,
+        splits=None if splits is None else tuple(splits[i] for i in kept),
         meta=meta,
         quarantined=dict(sorted(quarantined.items())),
         digest=store.digest,
-        pixels=store.pixels,
-        positions=[row.position for row in rows],
-        paths=["" if store.private and row.header.burned_in else str(row.item.path) for row in rows],
+        arrays=store.arrays,
+        places=[store.places[row.position] for row in rows],
+        paths=["" if store.private and row.header.burned_in else str(row.seen.item.path) for row in rows],
         size=store.size,
+        frames=[row.header.frame for row in rows],
+        left_out=left_out,
+        notes=said,
     )
     if not labelled:
         return Opened(source, None)
@@ -127,27 +157,41 @@ def assemble(
     return Opened(source, Truth(tuple(labels), torch.from_numpy(values.reshape(len(rows), len(labels)))))
 
 
-def _rows(store: Store, entries: Mapping[str, Entry]) -> list[_Row]:
-    rows, alone = [], 0
+def _rows(store: Store, entries: Mapping[str, Entry], rule: str) -> tuple[list[_Row], tuple[str, ...]]:
+    """Every image that can be read, by id, and what is odd about their patients."""
+    from modalities.chest_xray.tags import view_in_text  # it loads pydicom
+
+    found = []
     for position, (item, header) in enumerate(zip(store.items, store.headers, strict=True)):
         if header.reason:
             continue
         entry = entries.get(item.name, Entry())
-        group = header.patient or (store.register.of("P", entry.patient) if entry.patient else "")
-        if not group:
-            alone += 1
-            group = store.register.of("P", f"file {item.name}")
-        rows.append(_Row(item, header, entry, position, group))
-    if alone:
-        log.warning(
-            "%d of %d images name no patient; each counts as a patient of its own, so that images of one patient may "
-            "stand in two splits; add a column patient_id to the table of labels",
-            alone,
-            len(rows),
-        )
-    elif len(rows) > 1 and len({row.group for row in rows}) == 1:
-        log.warning("all %d images name the same patient, so that no split by patient is possible", len(rows))
-    return rows
+        number = store.register.of("P", entry.patient) if entry.patient else ""
+        exam = header.exam or (store.register.of("E", entry.exam) if entry.exam else "")
+        seen = Seen(item, header, number, exam, header.sex or tidy_sex(entry.sex))
+        found.append((seen, entry, position, header.view or view_in_text(entry.view)))
+    found.sort(key=lambda row: row[0].header.id)
+    patients = patients_of([row[0] for row in found], store.register, rule)
+    store.register.save()
+    notes = patients.notes
+    if patients.details and store.private:
+        table = store.register.write_beside("patients", COLUMNS, patients.details)
+        notes += (f"the images with these problems stand in {table.name} in the private folder",) if table else ()
+    rows = [
+        _Row(seen, entry, position, group, view)
+        for (seen, entry, position, view), group in zip(found, patients.groups, strict=True)
+    ]
+    return rows, notes
+
+
+def _about_views(every: Sequence[_Row], kept: Sequence[_Row]) -> list[str]:
+    out = []
+    if len(kept) < len(every):
+        out.append(f"{len(every) - len(kept)} of {len(every)} images are laterals and are left out of the pool")
+    silent = sum(not row.view for row in kept)
+    if silent and len(kept) < len(every):
+        out.append(f"{silent} of {len(kept)} images do not say their view and stay in the pool")
+    return out
 
 
 def _splits(rows: Sequence[_Row]) -> tuple[str, ...]:

@@ -6,22 +6,20 @@ set is the test set here, and the validation patients come from the training set
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from medal.errors import BadTable, ConfigError, EmptySource, UnknownName
-from medal.identity import PUBLIC_KEY
+from medal.errors import BadTable, ConfigError
 from medal.source import Opened, Progress, silent
 from medal.split import split_by_group
-from modalities.chest_xray.assemble import Entry, assemble
+from modalities.chest_xray.assemble import Entry
 from modalities.chest_xray.labels import label_table, read_table
-from modalities.chest_xray.store import Item, open_images
+from modalities.chest_xray.public_set import folder_of, known_findings, open_public
+from modalities.chest_xray.store import Item
 
-log = logging.getLogger(__name__)
 NO_FINDING = "No Finding"
 OBSERVATIONS = (
     "Enlarged Cardiomediastinum",
@@ -76,36 +74,25 @@ class CheXpert:
             BadTable: if a table cannot be used.
             EmptySource: if no image is left.
         """
-        root = Path(self.root)
-        if not root.is_dir():
-            raise ConfigError(f"the folder {str(root)!r} does not exist; set data.root to the CheXpert download")
+        root = folder_of(self.root, "CheXpert")
         if self.blank not in ("unknown", "negative"):
             raise ConfigError(f"blank {self.blank!r}: expected 'unknown' or 'negative'")
-        for name in self.findings:
-            if name not in (*OBSERVATIONS, NO_FINDING):
-                raise UnknownName.near("finding", name, (*OBSERVATIONS, NO_FINDING))
+        findings = known_findings(self.findings, (*OBSERVATIONS, NO_FINDING))
         entries: dict[str, Entry] = {}
         for table, split in (("train.csv", "pool"), ("valid.csv", "test")):
             if split == "pool" or (root / table).exists():
                 entries.update(self._rows(root / table, split))
         entries = self._validate(entries)
-        items = [Item(root / name, name) for name in entries if (root / name).is_file()]
-        if not items:
-            raise EmptySource(f"none of {len(entries)} rows has a file; set data.root to the folder of train.csv")
-        if len(items) < len(entries):
-            log.warning("%d of %d rows match no file and are left out", len(entries) - len(items), len(entries))
-        store = open_images(
-            items,
-            cache,
-            self.size,
-            name="chexpert",
-            key=PUBLIC_KEY,
-            private=False,
+        return open_public(
+            "chexpert",
+            [Item(root / name, name) for name in entries if (root / name).is_file()],
+            entries,
+            findings,
+            cache=cache,
+            size=self.size,
+            own_split=True,
             progress=progress,
             workers=self.workers,
-        )
-        return assemble(
-            "chexpert", store, entries, tuple(self.findings), own_split=True, labelled=True, extra=("followup",)
         )
 
     def _rows(self, path: Path, split: str) -> Iterator[tuple[str, Entry]]:
@@ -121,7 +108,8 @@ class CheXpert:
             name, patient, study = _parts(key, labels.name, labels.lines[i])
             view = labels.text["AP/PA"][i] if labels.text["Frontal/Lateral"][i] == "Frontal" else "LATERAL"
             sex, age = labels.text["Sex"][i], labels.text["Age"][i]
-            yield name, Entry(patient, sex, age, view, split, values[i], {"followup": study})
+            extra = {"followup": study}
+            yield name, Entry(patient, sex, age, view, split, values[i], extra, exam=f"{patient}/{study}")
 
     def _validate(self, entries: dict[str, Entry]) -> dict[str, Entry]:
         pool = [name for name, entry in entries.items() if entry.split == "pool"]

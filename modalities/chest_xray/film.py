@@ -26,6 +26,8 @@ class Film:
         stored: (rows, columns) numbers; integers where the transfer is a table.
         transfer: a line, whose result is clipped to [0, 1], or a float32 table over the unsigned bits of stored values.
         padding: (rows, columns) True where there is no picture; shown as 0.
+        top: row of the original in which this film begins.
+        left: column of the original in which it begins.
 
     Example:
         >>> Film(np.array([[0, 128, 255]], dtype=np.uint8), (1 / 255, 0.0)).shown().round(2)
@@ -35,6 +37,8 @@ class Film:
     stored: np.ndarray
     transfer: Line | Pixels
     padding: NDArray[np.bool_] | None = None
+    top: int = 0
+    left: int = 0
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -62,4 +66,5 @@ class Film:
     def cropped(self, rows: slice, columns: slice) -> Film:
         """A part as a film of its own, without a copy."""
         padding = None if self.padding is None else self.padding[rows, columns]
-        return Film(self.stored[rows, columns], self.transfer, padding)
+        top, left = self.top + (rows.start or 0), self.left + (columns.start or 0)
+        return Film(self.stored[rows, columns], self.transfer, padding, top, left)

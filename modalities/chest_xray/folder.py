@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from medal.errors import BadTable, ConfigError, EmptySource
+from medal.errors import BadTable, ConfigError, EmptySource, UnknownName
 from medal.identity import PUBLIC_KEY, installation_key
 from medal.source import Opened, Progress, silent
-from modalities.chest_xray.assemble import Entry, assemble, part
+from modalities.chest_xray.assemble import VIEWS, Entry, assemble, part
 from modalities.chest_xray.labels import LabelTable, label_table, read_table
+from modalities.chest_xray.patients import RULES
 from modalities.chest_xray.store import Item, Store, open_images
 
-log = logging.getLogger(__name__)
 KEYS = ("file", "id")
-TEXT = ("patient_id", "split", "sex", "age", "view")
+TEXT = ("patient_id", "exam", "split", "sex", "age", "view")
+ASIDE = ("reader", "annotator", "date", "comment", "comments", "note", "notes")
+"""Columns that clinics have beside the findings and that are never one."""
+DEFAULT = "labels.csv"
 CHESTS = ("CHEST", "THORAX", "")
 """Body parts that are taken for a chest; "" for files that do not say."""
 
@@ -27,14 +29,18 @@ class Folder:
     """A tree of DICOM, PNG or JPEG files, with or without a table of labels.
 
     The table has a column `file` (path under the root, or the bare name where that is unique) or `id` (SOPInstanceUID,
-    pseudonym or name), one column a finding, and may have `patient_id`, `split`, `sex`, `age` and `view`, which fill
-    what DICOM lacks.
+    pseudonym or name), one column a finding, and may have `patient_id`, `exam`, `split`, `sex`, `age` and `view`, which
+    fill what DICOM lacks. Where `findings` is given, other columns are not looked at; `reader`, `date` and `comment`
+    are never findings.
 
     Args:
         root: the folder.
-        labels: the table, under the root or absolute; it need not exist when `findings` is given.
+        labels: the table, under the root or anywhere else; `labels.csv` need not exist when `findings` is given.
         size: side of the decoded images in pixels.
         findings: names of the labels; None takes the table's columns.
+        views: "frontal" leaves out images that say that they are laterals, "all" keeps every image.
+        patient: where numbers of patients come from: "dicom", "table", or "auto" for the table's where PatientID is
+            missing or the same for everybody.
         identity: "private" (keyed pseudonyms of this machine) or "public" (the same on every machine).
         body_parts: accepted values of BodyPartExamined; None accepts all.
         uncertain: what -1 in the table means, one of `labels.UNCERTAIN`.
@@ -43,9 +49,11 @@ class Folder:
     """
 
     root: str | Path
-    labels: str | Path | None = "labels.csv"
+    labels: str | Path | None = DEFAULT
     size: int = 64
     findings: Sequence[str] | None = None
+    views: str = "frontal"
+    patient: str = "auto"
     identity: str = "private"
     body_parts: Sequence[str] | None = CHESTS
     uncertain: str = "U-Evidential"
@@ -53,16 +61,22 @@ class Folder:
     name: str = "folder"
 
     def open(self, cache: Path, progress: Progress = silent) -> Opened:
-        """Reads every file once and joins the table.
+        """Reads every file once and joins the table; files that an earlier opening has read are not read again.
 
         Raises:
-            ConfigError: if the folder does not exist, or `identity` is another word.
+            ConfigError: if the folder does not exist, or an argument is another word.
             EmptySource: if it holds no image that can be read.
             BadTable: if the table cannot be used.
             SplitOverlap: if the table puts one patient in two splits.
         """
         if self.identity not in ("private", "public"):
             raise ConfigError(f"identity {self.identity!r}: expected 'private' or 'public'")
+        for what, word, known in (
+            ("choice of views", self.views, VIEWS),
+            ("rule for numbers of patients", self.patient, RULES),
+        ):
+            if word not in known:
+                raise UnknownName.near(what, word, known)
         private = self.identity == "private"
         files = find_images(Path(self.root))
         table = self._table()
@@ -77,7 +91,7 @@ class Folder:
             progress=progress,
             workers=self.workers,
         )
-        entries = join(table, store) if table is not None else {}
+        entries, notes = join(table, store) if table is not None else ({}, ())
         return assemble(
             self.name,
             store,
@@ -85,20 +99,46 @@ class Folder:
             table.findings if table is not None and table.findings else tuple(self.findings or ()),
             own_split=table is not None and "split" in table.text,
             labelled=table is not None and bool(table.findings),
+            views=self.views,
+            patient=self.patient,
+            notes=notes,
         )
 
     def _table(self) -> LabelTable | None:
-        path = Path(self.root) / self.labels if self.labels is not None else None
-        if path is None or not path.exists():
+        path = self._place()
+        if path is None:
             if self.findings:
                 return None
-            raise BadTable("there is neither a table of labels nor a list of findings; add labels.csv or set findings")
+            raise BadTable(
+                "there is neither a table of labels nor a list of findings; add labels.csv or set findings, such as "
+                "data.findings=[Edema,Effusion]"
+            )
         text = read_table(path)
-        present = any(name and name not in (*KEYS, *TEXT) for name in text.header)
+        present = any(name and name not in (*KEYS, *TEXT, *ASIDE) for name in text.header)
         if not present and not self.findings:
             raise BadTable(f"{path.name} has no column of findings; add one, or set findings to what is asked about")
-        wanted = tuple(self.findings) if self.findings else None
-        return label_table(text, KEYS, wanted if present else (), TEXT, self.uncertain)
+        if not present:
+            wanted: Sequence[str] = ()
+        elif self.findings:
+            wanted = tuple(self.findings)
+        else:
+            wanted = [name for name in text.header if name and name not in (*KEYS, *TEXT, *ASIDE)]
+        return label_table(text, KEYS, wanted, TEXT, self.uncertain)
+
+    def _place(self) -> Path | None:
+        """Where the table is: under the root, else where the path says; None where there is none.
+
+        Raises:
+            BadTable: if a table is named that does not exist.
+        """
+        if self.labels is None:
+            return None
+        for path in (Path(self.root) / self.labels, Path(self.labels)):
+            if path.exists():
+                return path
+        if str(self.labels) == DEFAULT:
+            return None
+        raise BadTable(f"the table {Path(self.labels).name} is neither in data.root nor where data.labels says")
 
 
 def find_images(root: Path) -> list[Item]:
@@ -126,8 +166,8 @@ def _walk(root: Path) -> Iterator[Path]:
         yield from (Path(folder) / name for name in sorted(files) if not name.startswith("."))
 
 
-def join(table: LabelTable, store: Store) -> dict[str, Entry]:
-    """Which row of the table speaks of which file.
+def join(table: LabelTable, store: Store) -> tuple[dict[str, Entry], tuple[str, ...]]:
+    """Which row of the table speaks of which file, and how many rows and files have no other side.
 
     Raises:
         BadTable: if two rows speak of one file, or no row of any.
@@ -151,9 +191,10 @@ def join(table: LabelTable, store: Store) -> dict[str, Entry]:
             f"{table.name}: none of {len(table.keys)} rows names a file; the column {table.key!r} must hold {what}"
         )
     bare = len(store.items) - len(rows)
-    if lost or bare:
-        log.warning("%s: %d rows match no file, %d files have no row and count as unlabelled", table.name, lost, bare)
-    return {name: _entry(table, i) for name, i in rows.items()}
+    odd = [f"{lost} rows match no file"] if lost else []
+    odd += [f"{bare} files have no row and count as unlabelled"] if bare else []
+    notes = (f"{table.name}: {', '.join(odd)}",) if odd else ()
+    return {name: _entry(table, i) for name, i in rows.items()}, notes
 
 
 def _places(table: LabelTable, store: Store) -> dict[str, str]:
@@ -183,4 +224,5 @@ def _entry(table: LabelTable, i: int) -> Entry:
         view=text.get("view", ""),
         split=part(text.get("split", ""), table.name, table.lines[i]),
         values=table.values[i],
+        exam=text.get("exam", ""),
     )

@@ -7,56 +7,21 @@ lines, never the values of an identifying column.
 
 from __future__ import annotations
 
-import csv
-import difflib
-import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medal.errors import BadTable, UnknownName
+from medal.exchange.table import Table as Table
+from medal.exchange.table import read_table as read_table
 
 UNCERTAIN: Mapping[str, float] = {"U-Ignore": math.nan, "U-Zeros": 0.0, "U-Ones": 1.0, "U-Evidential": -1.0}
 """Value that a policy trains on where the table says -1."""
 _CELLS = {"1": 1.0, "1.0": 1.0, "0": 0.0, "0.0": 0.0, "": math.nan}
 _STATED = ("-1", "-1.0")
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table as text.
-
-    Args:
-        name: file name, for messages.
-        header: names of the columns.
-        rows: cells of each row, stripped.
-        lines: line of each row in the file, from 1.
-    """
-
-    name: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    lines: tuple[int, ...]
-
-    def column(self, name: str) -> tuple[str, ...]:
-        """Cells of one column.
-
-        Raises:
-            BadTable: if it does not exist; names the nearest.
-        """
-        at = self._place(name)
-        return tuple(row[at] for row in self.rows)
-
-    def _place(self, name: str) -> int:
-        if name not in self.header:
-            close = difflib.get_close_matches(name, self.header, n=1, cutoff=0.5)
-            hint = f"did you mean {close[0]!r}?" if close else f"its columns: {', '.join(self.header)}"
-            raise BadTable(f"{self.name} has no column {name!r}; {hint}")
-        return self.header.index(name)
 
 
 @dataclass(frozen=True)
@@ -80,54 +45,6 @@ class LabelTable:
     values: NDArray[np.float32]
     text: Mapping[str, tuple[str, ...]]
     lines: tuple[int, ...]
-
-
-def read_table(path: Path) -> Table:
-    """Reads a CSV file in UTF-8; the separator may be a comma, a semicolon or a tab.
-
-    Args:
-        path: the file.
-
-    Raises:
-        BadTable: if it is missing, empty, not UTF-8, ragged, or names a column twice; the text names the line.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise BadTable(f"the table {path.name} cannot be read: {error.strerror}") from error
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise BadTable(
-            f"{path.name}, line {line}: byte 0x{content[error.start]:02x} at position {error.start} is not UTF-8; "
-            "save the table as 'CSV UTF-8'"
-        ) from None
-    start = text.split("\n", 1)[0]
-    separator = max(",;\t", key=start.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    rows, lines = [], []
-    try:
-        for row in reader:
-            if any(cell.strip() for cell in row):
-                rows.append(tuple(cell.strip() for cell in row))
-                lines.append(reader.line_num)
-    except csv.Error as error:
-        raise BadTable(f"{path.name}, line {reader.line_num}: {error}; check the quotes of this line") from None
-    if len(rows) < 2:
-        raise BadTable(
-            f"{path.name} has {'no row below its header' if rows else 'no content'}; expected one row an image"
-        )
-    header = rows[0]
-    twice = sorted({name for name in header if name and header.count(name) > 1})
-    if twice:
-        raise BadTable(f"{path.name} has the column {twice[0]!r} more than once; keep one")
-    ragged = [line for row, line in zip(rows, lines, strict=True) if len(row) != len(header)]
-    if ragged:
-        raise BadTable(
-            f"{path.name}, line {ragged[0]}: not {len(header)} cells as in the header{_more(len(ragged) - 1)}"
-        )
-    return Table(path.name, header, tuple(rows[1:]), tuple(lines[1:]))
 
 
 def label_table(
@@ -210,9 +127,11 @@ def _distinct(table: Table, key: str, names: Iterable[str]) -> None:
         if first.setdefault(name, line) != line:
             doubles.append((first[name], line))
     if doubles:
+        several = bool({"reader", "annotator"} & set(table.header))
         raise BadTable(
             f"{table.name}: lines {doubles[0][0]} and {doubles[0][1]} name the same image"
             f"{_more(len(doubles) - 1)}; keep one"
+            f"{', and bring in the labels of a second reader with `medal tell`' if several else ''}"
         )
 
 

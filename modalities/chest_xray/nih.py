@@ -6,22 +6,21 @@ and a subset with one `labels.csv` whose columns are the findings.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from medal.errors import BadTable, ConfigError, EmptySource, UnknownName
+from medal.errors import BadTable, ConfigError, UnknownName
 from medal.identity import PUBLIC_KEY, Pseudonyms
 from medal.source import Opened, Progress, silent
 from medal.split import split_by_group
-from modalities.chest_xray.assemble import Entry, assemble, part
+from modalities.chest_xray.assemble import Entry, part
 from modalities.chest_xray.labels import Table, label_table, read_table
-from modalities.chest_xray.store import Item, open_images
+from modalities.chest_xray.public_set import folder_of, known_findings, open_public
+from modalities.chest_xray.store import Item
 
-log = logging.getLogger(__name__)
 NIH_FINDINGS = (
     "Atelectasis",
     "Cardiomegaly",
@@ -69,15 +68,10 @@ class NIH:
             BadTable: if the table cannot be used.
             EmptySource: if no image is left.
         """
-        root = Path(self.root)
-        if not root.is_dir():
-            raise ConfigError(f"the folder {str(root)!r} does not exist; set data.root to the ChestX-ray14 download")
+        root = folder_of(self.root, "ChestX-ray14")
         if self.view not in (None, "PA", "AP"):
             raise ConfigError(f"view {self.view!r}: expected 'PA', 'AP' or null for both")
-        findings = NIH_FINDINGS if self.findings is None else tuple(self.findings)
-        for name in findings:
-            if name not in NIH_FINDINGS:
-                raise UnknownName.near("finding", name, NIH_FINDINGS)
+        findings = known_findings(NIH_FINDINGS if self.findings is None else self.findings, NIH_FINDINGS)
         tables = sorted(root.glob("Data_Entry_2017*.csv"))
         if tables:
             items, entries = self._official(root, read_table(tables[-1]), findings)
@@ -87,16 +81,20 @@ class NIH:
             raise BadTable(
                 "there is neither Data_Entry_2017*.csv nor labels.csv in data.root; add the table of the download"
             )
-        kept = [item for item in items if self.view is None or entries[item.name].view == self.view]
-        if not kept:
-            raise EmptySource(f"none of {len(entries)} rows has a file{f' in view {self.view}' if self.view else ''}")
-        if len(items) < len(entries):
-            log.warning("%d of %d rows match no file and are left out", len(entries) - len(items), len(entries))
-        store = open_images(
-            kept, cache, self.size, name="nih", key=PUBLIC_KEY, private=False, progress=progress, workers=self.workers
+        if self.view is not None:
+            entries = {name: entry for name, entry in entries.items() if entry.view == self.view}
+        return open_public(
+            "nih",
+            [item for item in items if item.name in entries],
+            entries,
+            findings,
+            cache=cache,
+            size=self.size,
+            own_split=any(entry.split for entry in entries.values()),
+            wanted="" if self.view is None else f" in view {self.view}",
+            progress=progress,
+            workers=self.workers,
         )
-        split = any(entry.split for entry in entries.values())
-        return assemble("nih", store, entries, findings, own_split=split, labelled=True, extra=("followup",))
 
     def _official(self, root: Path, table: Table, findings: Sequence[str]) -> tuple[list[Item], dict[str, Entry]]:
         files = {path.name: path for folder in sorted(root.glob("images*")) for path in sorted(folder.rglob("*.png"))}

@@ -18,15 +18,16 @@ import torch
 
 from medal.errors import ConfigError
 from medal.identity import PUBLIC_KEY
+from medal.lock import exclusive
 from medal.seeding import Seed
 from medal.source import Opened, Progress, Truth, silent
+from medal.storage import write_bytes, writing
 from modalities.chest_xray.assemble import assemble
 from modalities.chest_xray.cohort import Visit, visits
 from modalities.chest_xray.dicom_file import WINDOWS, Tags, write_radiograph
 from modalities.chest_xray.findings import FINDINGS
 from modalities.chest_xray.folder import find_images, join
 from modalities.chest_xray.labels import label_table, read_table
-from modalities.chest_xray.lock import exclusive, on_disk, write_whole
 from modalities.chest_xray.radiograph import radiograph
 from modalities.chest_xray.store import open_images
 
@@ -77,7 +78,7 @@ class Phantom:
             progress=progress,
             workers=self.workers,
         )
-        entries = join(label_table(read_table(folder / "labels.csv"), findings=FINDINGS), store)
+        entries, _ = join(label_table(read_table(folder / "labels.csv"), findings=FINDINGS), store)
         opened = assemble("phantom", store, entries, FINDINGS, own_split=False, labelled=True)
         if not self.label_noise or opened.truth is None:
             return opened
@@ -96,7 +97,8 @@ class Phantom:
         settings = f"{FORMAT} {self.patients} {images} {self.pixels} {self.seed}"
         name = f"phantom-{hashlib.blake2b(settings.encode(), digest_size=8).hexdigest()}"
         folder = (Path(self.root) if self.root is not None else Path(cache)) / name
-        with on_disk(), exclusive(folder.with_suffix(".lock"), lambda: progress("waiting for another process", 0, 1)):
+        lock = folder.with_suffix(".lock")
+        with writing(folder.parent), exclusive(lock, lambda: progress("waiting for another process", 0, 1)):
             if not (folder / "labels.csv").exists():
                 table = io.StringIO()
                 writer = csv.writer(table, lineterminator="\n")
@@ -105,7 +107,7 @@ class Phantom:
                     progress("drawing patients", patient, self.patients)
                     for visit in visits(patient, images, Seed(self.seed) / "phantom"):
                         writer.writerow(self._draw(folder, visit))
-                write_whole(folder / "labels.csv", table.getvalue())
+                write_bytes(folder / "labels.csv", table.getvalue().encode())
                 progress("drawing patients", self.patients, self.patients)
         return folder
 

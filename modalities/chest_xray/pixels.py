@@ -14,6 +14,7 @@ from PIL import Image
 from medal.errors import BadInput
 from modalities.chest_xray.border import crop_border
 from modalities.chest_xray.film import Film, Pixels
+from modalities.chest_xray.frame import Frame
 from modalities.chest_xray.text import Patch, find_text
 
 _AT_ONCE = 1 << 17
@@ -38,6 +39,7 @@ class Picture:
     Attributes:
         shape: rows and columns that are left.
         has_text: whether text was found.
+        frame: which part of the original is left.
 
     Raises:
         BadInput: if all pixels are equal: a blank exposure, or a window that misses the picture.
@@ -52,6 +54,7 @@ class Picture:
         self._film = crop_border(film)
         self._patches: list[Patch] = find_text(self._film)
         self.shape = self._film.shape
+        self.frame = Frame(*film.shape, self._film.top, self._film.left, *self.shape)
         self.has_text = bool(self._patches)
 
     def rows(self, first: int, end: int, out: Pixels | None = None) -> Pixels:

@@ -14,6 +14,7 @@ import numpy as np
 
 from medal.errors import BadInput, ConfigError
 from modalities.chest_xray import dicom, raster, tags
+from modalities.chest_xray.frame import Frame
 from modalities.chest_xray.hostile import guarded, is_dicom, is_raster, open_regular
 from modalities.chest_xray.pixels import fit_square
 
@@ -28,24 +29,30 @@ class Xray:
     Attributes:
         pixels: (size, size) float32 in [0, 1], bright = dense, on a black square.
         uid: SOP Instance UID, "" for PNG and JPEG.
-        patient: Patient ID as stored, "" when missing; never leaves the caller.
+        patient: Patient ID as stored, "" when missing or a placeholder such as ANON; never leaves the caller.
         exam: Study Instance UID or "".
+        born: birth date as eight digits, or ""; never leaves the caller.
+        called: family and given name in small letters without accents, or ""; never leaves the caller.
         sex: "M", "F" or "".
         age: whole years as text, or "".
         view: "PA", "AP", "LATERAL" or "".
         body_part: Body Part Examined in capitals, or "".
         burned_in: the file says that text is burned in, or text was found in the margin (and masked).
+        frame: which part of the original the pixels show.
     """
 
     pixels: np.ndarray
     uid: str
     patient: str
     exam: str
+    born: str
+    called: str
     sex: str
     age: str
     view: str
     body_part: str
     burned_in: bool
+    frame: Frame
 
 
 def read_xray(path: Path, size: int, *, body_parts: tuple[str, ...] | None = ("CHEST", "THORAX", "")) -> Xray:
@@ -73,20 +80,23 @@ def read_xray(path: Path, size: int, *, body_parts: tuple[str, ...] | None = ("C
     if is_raster(head) or (not is_dicom(head) and path.suffix.lower() in RASTER):
         picture = raster.read_picture(path)
         with guarded(path, "PNG or JPEG picture"):
-            return Xray(fit_square(picture, size), "", "", "", "", "", "", "", picture.has_text)
+            return Xray(fit_square(picture, size), "", "", "", "", "", "", "", "", "", picture.has_text, picture.frame)
     accept = None if body_parts is None else partial(tags.check_chest, body_parts=body_parts)
     picture, header = dicom.read_picture(path, accept=accept)
     with guarded(path, "DICOM file"):
         return Xray(
             pixels=fit_square(picture, size),
             uid=tags.text(header, "SOPInstanceUID"),
-            patient=tags.text(header, "PatientID"),
+            patient=tags.patient(header),
             exam=tags.text(header, "StudyInstanceUID"),
+            born=tags.born(header),
+            called=tags.called(header),
             sex=tags.sex(header),
             age=tags.age(header),
             view=tags.view(header),
             body_part=tags.body_part(header),
             burned_in=tags.text(header, "BurnedInAnnotation").upper() == "YES",
+            frame=picture.frame,
         )
 
 

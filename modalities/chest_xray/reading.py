@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medal.errors import BadInput
+from modalities.chest_xray.frame import Frame
 
 log = logging.getLogger(__name__)
 ALONE = 64
@@ -46,10 +47,14 @@ class Reading:
     pixels: NDArray[np.float16] | None = None
     uid: str = ""
     patient: str = ""
+    exam: str = ""
+    born: str = ""
+    called: str = ""
     sex: str = ""
     age: str = ""
     view: str = ""
     burned_in: bool = False
+    frame: Frame | None = None
     reason: str = ""
     detail: str = ""
 
@@ -63,7 +68,17 @@ def read_one(job: Job) -> Reading:
     except BadInput as error:
         return Reading(reason=error.reason, detail=error.detail)
     return Reading(
-        xray.pixels.astype(np.float16), xray.uid, xray.patient, xray.sex, xray.age, xray.view, bool(xray.burned_in)
+        pixels=xray.pixels.astype(np.float16),
+        uid=xray.uid,
+        patient=xray.patient,
+        exam=xray.exam,
+        born=xray.born,
+        called=xray.called,
+        sex=xray.sex,
+        age=xray.age,
+        view=xray.view,
+        burned_in=bool(xray.burned_in),
+        frame=xray.frame,
     )
 
 
@@ -162,7 +177,7 @@ def _carefully(jobs: Sequence[Job], lost: Sequence[int]) -> Iterator[tuple[int, 
         try:
             yield i, pool.submit(_read_block, [jobs[i]]).result()[0] if pool else read_one(jobs[i])
         except BrokenProcessPool:
-            yield i, Reading(reason=CRASHED)
+            yield i, Reading(reason=CRASHED, detail="the worker process ended")
             pool = None
     if pool is not None:
         pool.shutdown(wait=True)

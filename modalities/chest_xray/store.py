@@ -1,18 +1,16 @@
 """Fills the cache of decoded radiographs: every file is read once, whatever happens in between.
 
-Under the cache folder lie, for each digest: `<digest>.npy` (files, size, size) float16, `<digest>.json` with one record
-for each file that is done (pseudonyms and harmless columns only), and `<digest>.lock`. A preparation that was killed
-goes on where its records end; a second process waits for the first. Float16 is what the cache holds, so a first and a
-later opening give the same numbers.
+Under the cache folder lie, for each digest: `<digest>.npy` (rows, size, size) float16, `<digest>.json` with one record
+for each file (pseudonyms and harmless columns only, see `records.py`), and `<digest>.lock`. A preparation that was
+killed goes on where its records end; a second process waits for the first; files that an earlier cache has are not read
+again. Float16 is what the cache holds, so a first and a later opening give the same numbers.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import hashlib
 import json
-import logging
 import os
 import shutil
 import stat
@@ -27,18 +25,21 @@ import numpy as np
 
 from medal.errors import ConfigError, EmptySource, StorageFull
 from medal.identity import Pseudonyms
+from medal.lock import exclusive
 from medal.source import Progress, silent
-from modalities.chest_xray.lock import exclusive, on_disk, write_whole
+from medal.storage import write_bytes, writing
+from modalities.chest_xray.frame import Frame
 from modalities.chest_xray.reading import Job, Reading, read_all
+from modalities.chest_xray.records import UNREADABLE, Place, Record, Records, load_records, new_records
 from modalities.chest_xray.register import Register
 
-log = logging.getLogger(__name__)
-FORMAT = 1
-"""Raise it when the reader's numbers change, so that older caches are not taken for new ones."""
+FORMAT = 3
+"""Raise it when the reader's numbers or the records change, so that older caches are not taken for new ones."""
 SAVE_EVERY = 10.0
 """Seconds between two saves; at most this much work is lost when the process is killed."""
 SPARE = 64 * 2**20
 """Bytes left free on the disk."""
+TWICE = "another file has the same SOPInstanceUID; keep one of them"
 
 
 @dataclass(frozen=True)
@@ -60,20 +61,28 @@ class Header:
 
     Args:
         id: pseudonym of the image.
-        patient: pseudonym of the patient, "" where the file does not say.
+        patient: pseudonym of the patient's number, "" where the file does not say.
+        exam: pseudonym of the examination, "" likewise.
+        born: pseudonym of the birth date, "" likewise; tells two people under one number apart.
+        called: pseudonym of the name, "" likewise.
         sex: "F", "M", "O" or "".
         age: years, or "".
-        view: "PA", "AP", ... or "".
+        view: "PA", "AP", "LATERAL" or "".
         burned_in: whether writing may be burned into the pixels.
+        frame: which part of the original the pixels show, None where it cannot be read.
         reason: why the file cannot be read; "" when it can.
     """
 
     id: str
     patient: str = ""
+    exam: str = ""
+    born: str = ""
+    called: str = ""
     sex: str = ""
     age: str = ""
     view: str = ""
     burned_in: bool = False
+    frame: Frame | None = None
     reason: str = ""
 
 
@@ -83,16 +92,18 @@ class Store:
 
     Args:
         digest: hash of the content of all files and of the reading settings.
-        pixels: the array of decoded images.
+        arrays: files of decoded images.
+        places: (n) array and row of each image.
         size: side of an image.
-        items: (n) files in the order of the array.
+        items: (n) files in the order of their keyed hashes.
         headers: (n) what is known about each.
         register: the private table, for pseudonyms that are still to come.
         private: whether the identities must be hidden.
     """
 
     digest: str
-    pixels: Path
+    arrays: tuple[Path, ...]
+    places: tuple[Place, ...]
     size: int
     items: tuple[Item, ...]
     headers: tuple[Header, ...]
@@ -140,20 +151,30 @@ def open_images(
     if not items:
         raise EmptySource("there is no image to read; check the root of the data set")
     cache = Path(cache)
-    with on_disk():
+    with writing(cache):
         cache.mkdir(parents=True, exist_ok=True)
     tags = Pseudonyms(key)
     ordered = sorted(items, key=lambda item: tags.of("F", item.name))
     settings = json.dumps([FORMAT, size, sorted(body_parts) if body_parts is not None else None])
     total = hashlib.blake2b(settings.encode(), digest_size=16)
-    with on_disk():
-        for item, content in zip(ordered, _contents(ordered, cache, key, progress), strict=True):
-            total.update(f"\n{tags.of('F', item.name)} {content}".encode())
+    with writing(cache):
+        contents = _contents(ordered, cache, key, progress)
+    for item, content in zip(ordered, contents, strict=True):
+        total.update(f"\n{tags.of('F', item.name)} {content}".encode())
     digest = total.hexdigest()
     with exclusive(cache / f"{digest}.lock", lambda: progress("waiting for another process", 0, len(items))):
-        register = Register(key, f"{name}-{digest[:16]}" if table else None)
-        headers = _fill(ordered, cache / digest, size, body_parts, register, progress, workers)
-    return Store(digest, cache / f"{digest}.npy", size, tuple(ordered), headers, register, private)
+        register = Register(key, _table(name, digest) if table else None)
+        records = _begin(cache / digest, tags.of("K", f"{settings} {name}"), contents, size, name, register, key)
+        _fill(ordered, records, size, body_parts, register, progress, workers)
+        headers = _headers(ordered, records.records, register)
+        register.save()
+    return Store(
+        digest, tuple(records.paths()), tuple(records.places), size, tuple(ordered), headers, register, private
+    )
+
+
+def _table(name: str, digest: str) -> str:
+    return f"{name}-{digest[:16]}"
 
 
 def _contents(items: Sequence[Item], cache: Path, key: bytes, progress: Progress) -> list[str]:
@@ -166,7 +187,7 @@ def _contents(items: Sequence[Item], cache: Path, key: bytes, progress: Progress
     except (OSError, ValueError):
         known = {}
 
-    unreadable: list[int | str] = [0, 0, 0, "unreadable"]
+    unreadable: list[int | str] = [0, 0, 0, UNREADABLE]
 
     def content(item: Item) -> tuple[str, list[int | str]]:
         tag = tags.of("F", str(item.path.absolute()))
@@ -187,90 +208,118 @@ def _contents(items: Sequence[Item], cache: Path, key: bytes, progress: Progress
     with ThreadPoolExecutor(4) as threads:
         for done, (tag, entry) in enumerate(threads.map(content, items), 1):
             out.append(str(entry[3]))
-            if known.get(tag) != entry and entry[3] != "unreadable":
+            if known.get(tag) != entry and entry[3] != UNREADABLE:
                 known[tag], changed = entry, True
             if done % 64 == 0 or done == len(items):
                 progress("checking files", done, len(items))
     if changed:
-        write_whole(store, json.dumps(known))
+        write_bytes(store, json.dumps(known).encode())
     return out
+
+
+def _begin(
+    stem: Path, kind: str, contents: Sequence[str], size: int, name: str, register: Register, key: bytes
+) -> Records:
+    """The state of the cache: what an earlier run of its own has done, else what other caches lend."""
+    found = load_records(stem, kind, contents, size)
+    if found is not None and (register.table is None or _traceable(found, register)):
+        return found
+    lenders: dict[str, Register] = {}
+
+    def lendable(record: Record, digest: str) -> bool:
+        if register.table is None:
+            return True
+        if digest not in lenders:
+            lenders[digest] = Register(key, _table(name, digest))
+        return register.adopt(record.pseudonyms(), lenders[digest])
+
+    with writing(stem.parent):
+        stem.with_suffix(".npy").unlink(missing_ok=True)
+        records = new_records(stem, kind, contents, size, lendable)
+        if records.own():
+            _room(stem, records.own(), size)
+        register.save()
+        records.save()
+    return records
+
+
+def _traceable(records: Records, register: Register) -> bool:
+    """Whether the private table still leads back from every pseudonym; one that was lost is made again."""
+    known = (record.pseudonyms() for record in records.records if record is not None)
+    return all(register.knows(name) for names in known for name in names)
 
 
 def _fill(
     items: Sequence[Item],
-    stem: Path,
+    records: Records,
     size: int,
     body_parts: tuple[str, ...] | None,
     register: Register,
     progress: Progress,
     workers: int | None,
-) -> tuple[Header, ...]:
-    records = _records(stem, len(items), size)
-    todo = [i for i, record in enumerate(records) if record is None]
-    if todo:
-        _room(stem, len(items), size)
-        done = len(items) - len(todo)
-        progress("reading images", done, len(items))
-        pixels = np.lib.format.open_memmap(stem.with_suffix(".npy"), mode="r+")
-        saved = time.monotonic()
-        jobs = [Job(items[i].path, size, body_parts) for i in todo]
-        try:
-            for position, reading in read_all(jobs, workers):
-                i, done = todo[position], done + 1
-                if reading.pixels is not None:
-                    pixels[i] = reading.pixels
-                records[i] = _header(items[i], reading, register)
-                progress("reading images", done, len(items))
-                if time.monotonic() - saved > SAVE_EVERY:
-                    _save(pixels, records, stem, register)
-                    saved = time.monotonic()
-        finally:
-            _save(pixels, records, stem, register)
-    return _distinct(items, [record for record in records if record is not None], register)
+) -> None:
+    todo = records.todo()
+    if not todo:
+        return
+    done = len(items) - len(todo)
+    progress("reading images", done, len(items))
+    pixels = np.lib.format.open_memmap(records.paths()[0], mode="r+")
+    saved = time.monotonic()
+    jobs = [Job(items[i].path, size, body_parts) for i in todo]
+    try:
+        for position, reading in read_all(jobs, workers):
+            i, done = todo[position], done + 1
+            if reading.pixels is not None:
+                pixels[records.places[i][1]] = reading.pixels
+            records.records[i] = _record(items[i], reading, register)
+            progress("reading images", done, len(items))
+            if time.monotonic() - saved > SAVE_EVERY:
+                _save(pixels, records, register)
+                saved = time.monotonic()
+    finally:
+        _save(pixels, records, register)
 
 
-def _header(item: Item, reading: Reading, register: Register) -> Header:
+def _record(item: Item, reading: Reading, register: Register) -> Record:
     if reading.reason:
-        note = " | ".join(part for part in (str(item.path), reading.detail) if part)
-        return Header(register.of("I", item.name, note), reason=reading.reason)
-    return Header(
-        id=register.of("I", reading.uid or item.name, str(item.path)),
+        if reading.detail:
+            register.of("I", item.name, f"{item.path} | {reading.detail}")
+        return Record(reason=reading.reason, doubtful=bool(reading.detail))
+    return Record(
+        id=register.of("I", reading.uid, str(item.path)) if reading.uid else "",
         patient=register.of("P", reading.patient) if reading.patient else "",
+        exam=register.of("E", reading.exam) if reading.exam else "",
+        born=register.of("B", reading.born) if reading.born else "",
+        called=register.of("N", reading.called) if reading.called else "",
         sex=reading.sex,
         age=reading.age,
         view=reading.view,
         burned_in=reading.burned_in,
+        frame=reading.frame,
     )
 
 
-def _distinct(items: Sequence[Item], headers: Sequence[Header], register: Register) -> tuple[Header, ...]:
+def _headers(items: Sequence[Item], records: Sequence[Record | None], register: Register) -> tuple[Header, ...]:
     """Of several files with one unique identifier the first stands; the others are quarantined."""
     seen: set[str] = set()
     out = []
-    for item, header in zip(items, headers, strict=True):
-        if header.id in seen:
-            name = register.of("I", item.name, str(item.path))
-            header = Header(name, reason="another file has the same SOPInstanceUID; keep one of them")
-        seen.add(header.id)
-        out.append(header)
+    for item, record in zip(items, records, strict=True):
+        if record is None:  # only where reading was stopped by an error, which is on its way up
+            continue
+        name, reason = record.id, record.reason
+        if name in seen:
+            name, reason = "", TWICE
+        if not name:
+            name = register.of("I", item.name, "" if record.doubtful else str(item.path))
+        else:
+            register.note(name, str(item.path))
+        seen.add(name)
+        if reason:
+            out.append(Header(name, reason=reason))
+        else:
+            columns = (record.patient, record.exam, record.born, record.called, record.sex, record.age, record.view)
+            out.append(Header(name, *columns, record.burned_in, record.frame))
     return tuple(out)
-
-
-def _records(stem: Path, count: int, size: int) -> list[Header | None]:
-    """What an earlier run has done, as far as array and records fit together."""
-    try:
-        stored = json.loads(stem.with_suffix(".json").read_text(encoding="utf-8"))
-        pixels = np.load(stem.with_suffix(".npy"), mmap_mode="r", allow_pickle=False)
-        if pixels.shape == (count, size, size) and pixels.dtype == np.float16 and len(stored) == count:
-            return [None if record is None else Header(**record) for record in stored]
-    except FileNotFoundError:
-        return [None] * count
-    except (OSError, ValueError, TypeError):
-        pass
-    log.warning("the cache of decoded images is damaged; reading the files again")
-    stem.with_suffix(".json").unlink(missing_ok=True)
-    stem.with_suffix(".npy").unlink(missing_ok=True)
-    return [None] * count
 
 
 def _room(stem: Path, count: int, size: int) -> None:
@@ -279,9 +328,6 @@ def _room(stem: Path, count: int, size: int) -> None:
     Raises:
         StorageFull: with what is needed and what is free.
     """
-    path = stem.with_suffix(".npy")
-    if path.exists():
-        return
     need, free = count * size * size * 2, shutil.disk_usage(stem.parent).free
     if need + SPARE > free:
         raise StorageFull(
@@ -289,10 +335,9 @@ def _room(stem: Path, count: int, size: int) -> None:
             f"the disk of the cache has {free / 2**20:,.0f} MiB free; "
             "free space, choose another cache folder, or a smaller size"
         )
-    stem.with_suffix(".json").unlink(missing_ok=True)
-    draft = path.with_suffix(".part")
+    path, draft = stem.with_suffix(".npy"), stem.with_suffix(".part")
     try:
-        with on_disk(), draft.open("wb") as handle:
+        with writing(stem.parent), draft.open("wb") as handle:
             header = {"descr": "<f2", "fortran_order": False, "shape": (count, size, size)}
             np.lib.format.write_array_header_1_0(handle, header)
             handle.flush()
@@ -316,12 +361,9 @@ def _reserve(handle: BinaryIO, need: int) -> None:
         handle.write(block[: need - start])
 
 
-def _save(pixels: np.memmap, records: Sequence[Header | None], stem: Path, register: Register) -> None:
+def _save(pixels: np.memmap, records: Records, register: Register) -> None:
     """Pixels first, then the links, then the records that declare both done."""
-    with on_disk():
+    with writing(records.stem.parent):
         pixels.flush()
         register.save()
-        write_whole(
-            stem.with_suffix(".json"),
-            json.dumps([None if record is None else dataclasses.asdict(record) for record in records]),
-        )
+        records.save()

@@ -1,14 +1,18 @@
-"""What the header of a chest radiograph says about the picture: body part, view, sex, age.
+"""What the header of a chest radiograph says about the picture: body part, view, sex, age, whose it is.
 
-Survey section 5.1.1. View position in the order (0018,5101), ViewCodeSequence (PS3.16 CID 4010), SeriesDescription.
-Free text may hold a name, so that nothing but a word of a fixed list is ever repeated in an error.
+Survey section 5.1.1. What describes the single image is asked first: ViewPosition (0018,5101), ViewCodeSequence (PS3.16
+CID 4010), PatientOrientation (rows from front to back or back to front are a lateral); then the texts of series and
+protocol, which often speak of several images. Free text may hold a name, so that nothing but a word of a fixed list is
+ever repeated in an error.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 
 from medal.errors import BadInput
 
@@ -29,7 +33,18 @@ _CODES: dict[str, str] = {  # PS3.16 CID 4010; SNOMED CT, then the older SNOMED 
     **dict.fromkeys(("399348003", "R-10206"), "AP"),
     **dict.fromkeys(("399067008", "399198007", "399173006", "R-102CD", "R-10232", "R-10236"), "LATERAL"),
 }
+_WORDS = _VIEWS | dict.fromkeys(
+    ("SEITLICH", "SEITL", "LATERALE", "LATERALES", "PROFIL", "PERFIL", "LATEROLATERAL"), "LATERAL"
+)
+"""Words of free text, German and Romance ones among them."""
+_TEXTS = ("SeriesDescription", "ProtocolName", "AcquisitionDeviceProcessingDescription")
 _PHRASES = ((r"postero[\s-]*anterior", "PA"), (r"antero[\s-]*posterior", "AP"))
+_NOBODY = (
+    "ANON ANONYM ANONYMOUS ANONYMIZED ANONYMISED ANONYMIZE ANONYMISE ANONYME ANONIMO ANONYMPATIENT ANONYMOUSPATIENT "
+    "DEFAULT DEID DEIDENTIFIED DELETED DUMMY ID MISSING NA NAN NIL NOBODY NOID NONE NULL PATIENT PATIENTID "
+    "PSEUDONYM REDACTED REMOVED TEST UNBEKANNT UNK UNKNOWN"
+)
+"""What stands in Patient ID when no number does, in capitals and without signs."""
 _AGE = re.compile(r"(\d{1,3})([DWMY]?)")
 
 
@@ -82,7 +97,16 @@ def view(header: Dataset) -> str:
         coded = _CODES.get(text(item, "CodeValue")) or view_in_text(text(item, "CodeMeaning"))
         if coded:
             return coded
-    return view_in_text(text(header, "SeriesDescription"))
+    if _is_sideways(header):
+        return "LATERAL"
+    return next(filter(None, (view_in_text(text(header, keyword)) for keyword in _TEXTS)), "")
+
+
+def _is_sideways(header: Dataset) -> bool:
+    """Whether rows run from front to back or back to front and columns to the feet, as in an upright lateral."""
+    value = header.get("PatientOrientation")
+    axes = [str(axis).strip().upper() for axis in value] if isinstance(value, (list, MultiValue)) else []
+    return len(axes) == 2 and axes[0][:1] in ("A", "P") and axes[1][:1] == "F"
 
 
 def view_in_text(words: str) -> str:
@@ -91,7 +115,8 @@ def view_in_text(words: str) -> str:
         return ""
     for phrase, name in _PHRASES:
         words = re.sub(phrase, f" {name} ", words, flags=re.IGNORECASE)
-    found = {_VIEWS[word] for word in re.split(r"[^A-Z]+", words.upper()) if word in _VIEWS}
+    plain = _without_accents(words).upper()
+    found = {_WORDS[word] for word in re.split(r"[^A-Z]+", plain) if word in _WORDS}
     return found.pop() if len(found) == 1 else ""
 
 
@@ -117,6 +142,46 @@ def age(header: Dataset) -> str:
         return ""
     days = {"D": 1, "W": 7, "M": 365.25 / 12, "Y": 365.25, "": 365.25}[match[2]]
     return str(int(int(match[1]) * days / 365.25 + 1e-9))
+
+
+def patient(header: Dataset) -> str:
+    """Patient ID as stored, "" where it is missing or is a word that anonymisers write for everybody; an identity.
+
+    Example:
+        >>> header = Dataset()
+        >>> header.PatientID = "Anonymous"
+        >>> patient(header)
+        ''
+    """
+    value = text(header, "PatientID")
+    letters = re.sub(r"[\W_]", "", value).upper()
+    return "" if letters in _NOBODY.split() or re.fullmatch(r"X*", letters) else value
+
+
+def born(header: Dataset) -> str:
+    """Patient's Birth Date as eight digits, "" where it is missing or incomplete; an identity."""
+    value = text(header, "PatientBirthDate")
+    return value if re.fullmatch(r"\d{8}", value) else ""
+
+
+def called(header: Dataset) -> str:
+    """Family and given name in small letters without accents and marks, "" where there is none; an identity.
+
+    Titles, middle names and other spellings of the same name are left out, so that they make nobody a second person.
+
+    Example:
+        >>> header = Dataset()
+        >>> header.PatientName = "M\u00fcller-Doe^Jane^A^Dr"
+        >>> called(header)
+        'mullerdoe jane'
+    """
+    parts = _without_accents(text(header, "PatientName")).casefold().split("=")[0].split("^")[:2]
+    return " ".join(filter(None, (re.sub(r"[\W_]", "", part) for part in parts)))
+
+
+def _without_accents(words: str) -> str:
+    split = unicodedata.normalize("NFKD", words)
+    return "".join(letter for letter in split if not unicodedata.combining(letter))
 
 
 def text(header: Dataset, keyword: str) -> str:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import medal.identity
-from medal.errors import StudyError
-from medal.identity import PUBLIC_KEY, Pseudonyms, installation_key, private_folder
+from medal.errors import StorageFull, StudyError
+from medal.identity import PUBLIC_KEY, Pseudonyms, installation_key, private_folder, read_private, write_private
 from medal.study import Study
 
 ROOT = Path(medal.identity.__file__).parents[1]
@@ -176,7 +176,7 @@ def test_table_leads_back_and_is_private(private):
     assert mode(path) == 0o600
     expected = sorted([[one, "patient 7", ""], [two, '/data/a "b",\nc.dcm', "torn file"]])
     assert rows(path) == [["pseudonym", "identity", "note"], *expected]
-    assert [p.name for p in private.iterdir()] == ["study.csv"]
+    assert sorted(p.name for p in private.iterdir()) == [".lock", "study.csv"], "no draft stays"
 
 
 def test_what_was_once_named_can_always_be_traced_back():
@@ -209,3 +209,127 @@ def test_identities_lie_outside_the_study(private, tmp_path):
         assert "Mustermann" not in path.name
         assert path.is_dir() or b"Mustermann" not in path.read_bytes()
     assert "Mustermann" in table.read_text()
+
+
+def test_another_table_of_patients_is_private_and_replaced_whole(private):
+    write_private("patients", ["file", "name"], [["a", "b"], ["c", "d"]])
+    path = write_private("patients", ["file", "name"], [["e", 'f "g"']])
+    assert path == private / "patients.csv"
+    assert mode(path) == 0o600
+    assert rows(path) == [["file", "name"], ["e", 'f "g"']]
+    assert read_private("patients") == [["e", 'f "g"']]
+    assert read_private("none") == []
+
+
+def test_writers_of_one_table_lose_no_line(private):
+    """Each reads the table, adds its line and writes it back: without a lock lines would go lost."""
+    code = """
+import sys
+from medal.identity import Pseudonyms
+for i in range(15):
+    names = Pseudonyms(b"k")
+    names.of("P", f"{sys.argv[1]} {i}")
+    names.write_table("study")
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    processes = [subprocess.Popen([sys.executable, "-c", code, str(i)], env=environment) for i in range(3)]
+    assert [p.wait(timeout=120) for p in processes] == [0, 0, 0]
+    assert {line[1] for line in read_private("study")} == {f"{i} {k}" for i in range(3) for k in range(15)}
+
+
+KILLED = """
+import os, sys
+import medal.storage
+from medal.identity import Pseudonyms
+names = Pseudonyms(b"k")
+names.of("P", "new")
+os.fsync = lambda _: os.kill(os.getpid(), 9)
+names.write_table("study")
+"""
+
+
+def test_a_kill_in_the_middle_leaves_the_old_table_and_no_lock(private):
+    names = Pseudonyms(b"k")
+    names.of("P", "old")
+    before = names.write_table("study").read_bytes()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    assert subprocess.run([sys.executable, "-c", KILLED], env=environment, check=False).returncode == -9
+    assert (private / "study.csv").read_bytes() == before
+    later = Pseudonyms(b"k")
+    later.of("P", "later")
+    assert {line[1] for line in rows(later.write_table("study"))[1:]} == {"old", "later"}
+
+
+# --- what the system refuses
+
+
+MEND = "set MEDAL_PRIVATE to a folder of your own"
+
+
+def test_a_private_folder_that_cannot_be_made_is_one_line(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("MEDAL_PRIVATE", str(tmp_path / "file" / "private"))
+    for action in (private_folder, installation_key, lambda: Pseudonyms(b"k").write_table("study")):
+        with pytest.raises(StudyError, match=f"private folder .* cannot be made: Not a directory; .*{MEND}") as caught:
+            action()
+        assert "\n" not in str(caught.value)
+
+
+def refuse(*_args, **_kwargs):
+    raise PermissionError(13, "Permission denied")
+
+
+@pytest.mark.parametrize("method", ["read_bytes", "exists"])
+def test_a_key_that_may_not_be_read_is_one_line(monkeypatch, method):
+    installation_key()
+    monkeypatch.setattr(Path, method, refuse)
+    with pytest.raises(
+        StudyError, match=f"cannot be used: Permission denied; give this user the permission, or {MEND}"
+    ):
+        installation_key()
+
+
+def test_a_folder_that_may_not_be_written_is_one_line(private, monkeypatch):
+    private.mkdir()
+    opener = os.open
+
+    def closed(path, flags, *more, **named):
+        return refuse() if flags & os.O_CREAT else opener(path, flags, *more, **named)
+
+    monkeypatch.setattr(os, "open", closed)
+    for action in (installation_key, lambda: write_private("patients", ["a"], [])):
+        with pytest.raises(StudyError, match=f"cannot be used: Permission denied; .*{MEND}"):
+            action()
+
+
+def test_a_table_that_is_a_folder_is_one_line(private):
+    (private / "study.csv").mkdir(parents=True)
+    for action in (lambda: read_private("study"), lambda: Pseudonyms(b"k").write_table("study")):
+        with pytest.raises(StudyError, match=f"cannot be used: Is a directory; .*{MEND}"):
+            action()
+
+
+def test_a_full_disk_stays_a_full_disk(private, monkeypatch):
+    def full(*_args, **_kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageFull, match="no space left"):
+        Pseudonyms(b"k").write_table("study")
+
+
+def test_a_damaged_table_is_one_line(private):
+    private.mkdir()
+    (private / "study.csv").write_text('pseudonym,identity,note\nPa,"' + "x" * 200_000 + '",\n')
+    with pytest.raises(StudyError, match=r"study\.csv is damaged .*restore it from a backup or remove it"):
+        read_private("study")
+
+
+def test_a_user_without_a_home_is_told_the_mend(monkeypatch):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("MEDAL_PRIVATE")
+    monkeypatch.setattr(Path, "home", homeless)
+    with pytest.raises(StudyError, match=f"no home folder for keys and tables; {MEND}"):
+        private_folder()

@@ -1,5 +1,6 @@
 import errno
 import fcntl
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 
 import medal.lock
 from medal.errors import StudyError, StudyLocked
-from medal.lock import FolderLock, host_tag
+from medal.lock import FolderLock, exclusive, host_tag
 
 ROOT = Path(medal.lock.__file__).parents[1]
 
@@ -113,3 +114,50 @@ def test_a_lock_that_is_dropped_is_free(tmp_path):
     start = time.monotonic()
     FolderLock(tmp_path / "lock").release()
     assert time.monotonic() - start < 1
+
+
+# --- waiting locks
+
+
+HOLDS = """
+import sys, time
+from pathlib import Path
+from medal.lock import exclusive
+with exclusive(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.readline()
+    Path(sys.argv[2]).write_text("done")
+"""
+
+
+def test_a_waiting_lock_waits_says_so_once_and_outlives_a_kill(tmp_path):
+    lock, mark, told = tmp_path / "deep" / "a.lock", tmp_path / "mark", []
+    command = [sys.executable, "-c", HOLDS, str(lock), str(mark)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == "held\n"
+
+        def waiting():
+            told.append(mark.exists())
+            assert first.stdin is not None
+            first.stdin.write("\n")
+            first.stdin.flush()
+
+        with exclusive(lock, waiting):
+            assert mark.read_text() == "done"
+    assert told == [False]
+    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as second:
+        assert second.stdout is not None
+        assert second.stdout.readline() == "held\n"
+        second.kill()
+        second.wait()
+    with exclusive(lock, lambda: told.append(True)):
+        pass
+    assert told == [False], "the lock of a killed process is free"
+
+
+def test_a_worker_that_imports_its_script_again_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(multiprocessing.current_process(), "_inheriting", True, raising=False)
+    with pytest.raises(StudyError, match="put its code under"), exclusive(tmp_path / "a.lock"):
+        pass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -306,3 +306,41 @@ def test_evidence_alone_stands_for_its_mean():
 def test_draws_alone_do_not_say_what_they_are_of():
     with pytest.raises(MissingOutput, match="add 'prediction' to `needs`"):
         chunk(draws=torch.rand(2, 7, 3)).distribution()
+
+
+def test_blocks_from_elsewhere_are_the_same_blocks_and_only_the_missing_ones(tmp_path: Path) -> None:
+    asked: list[tuple[list[int], list[str]]] = []
+    here: list[list[int]] = []
+
+    def produce(rows: Tensor, names: frozenset[str]) -> dict[str, Tensor]:
+        here.append(rows.tolist())
+        return {n: rows[:, None].float() * (2 if n == "a" else 3) for n in names}
+
+    def elsewhere(work: Sequence[tuple[Tensor, frozenset[str]]]) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+        asked.extend((rows.tolist(), sorted(names)) for rows, names in work)
+        for rows, names in list(work)[:0:-1]:  # in another order, and the first does not come
+            yield rows, {n: rows[:, None].float() * (2 if n == "a" else 3) for n in names}
+
+    outputs = Outputs({"a", "b"}, produce, OutputCache(tmp_path / "o", 10), batch=3)
+    list(outputs.chunks(frozenset({"a"}), torch.arange(3)))
+    here.clear()
+    outputs.elsewhere = elsewhere
+    chunks = list(outputs.chunks(frozenset({"a", "b"}), torch.arange(10)))
+    assert asked == [([0, 1, 2], ["b"]), ([3, 4, 5], ["a", "b"]), ([6, 7, 8], ["a", "b"]), ([9], ["a", "b"])]
+    assert here == [[0, 1, 2]]
+    assert [c.rows.tolist() for c in chunks] == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9]]
+    assert torch.equal(torch.cat([c.get("b") for c in chunks]).flatten(), 3.0 * torch.arange(10))
+    asked.clear()
+    list(outputs.chunks(frozenset({"a", "b"}), torch.arange(10)))  # nothing is missing any more
+    assert asked == []
+    fresh = Outputs({"a", "b"}, produce, OutputCache(tmp_path / "p", 10), batch=3)
+    list(fresh.chunks(frozenset({"a"}), torch.arange(6)))
+    fresh.elsewhere = elsewhere
+    list(fresh.chunks(frozenset({"a"}), torch.arange(9)))  # one missing block is not worth the way
+    assert asked == []
+
+
+def test_nobody_elsewhere_is_asked_without_a_cache() -> None:
+    outputs = Outputs({"a"}, lambda rows, _: {"a": rows[:, None].float()}, batch=2)
+    outputs.elsewhere = lambda work: pytest.fail("nothing could be kept")
+    assert outputs.get("a", torch.arange(5)).flatten().tolist() == [0, 1, 2, 3, 4]

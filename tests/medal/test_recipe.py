@@ -171,7 +171,7 @@ def test_digest_is_the_same_on_every_machine(own):
         "arm": "x", "baselines": [], "bound": False, "budget": {"per_round": 2.0, "rounds": 3, "unit": "items"},
         "cost": {"finding": 0.2, "image": 1.0}, "data": {"use": "hospital.Dataset"},
         "learner": {"use": "hospital.Model"}, "oracle": {"use": "hospital.Expert"},
-        "readers": {"reader": None, "rule": "majority"}, "report": {"title": ""}, "resources": {"threads": 1}, "seed": 0, "seeds": 1,
+        "readers": {"reader": None, "rule": "majority"}, "report": {"target": None, "title": ""}, "resources": {"threads": 1}, "seed": 0, "seeds": 1,
         "split": {"by": "source", "test": 0.2, "validation": 0.2}, "start": {"items": 4},
         "strategy": [{"keep": None, "reducer": None, "sampler": {"use": "s.S"}, "score": None}], "task": "t",
         "unit": "image", "validation": {"items": 0},

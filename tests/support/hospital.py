@@ -11,6 +11,9 @@ from pathlib import Path
 from pathlib import Path as PublicPath
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
+from hospital_folder import Hospital as Hospital
+from hospital_folder import make_hospital as make_hospital
+
 if TYPE_CHECKING:
     from nowhere import Elsewhere  # type: ignore[import-not-found]
 

@@ -97,8 +97,11 @@ def test_no_identity_in_any_output_of_a_whole_run(hospital: Path, tmp_path: Path
         assert event is not None
         assert len(event.content["items"]) == 1
         assert study.opened["data"]["rows"] == 40
-    # where the files lie stands in the index of the run alone
-    assert [path.name for path in written if str(hospital).encode() in path.read_bytes()] == ["run.json"]
+    # where the files lie stands in the private folder alone, so that the run can be resumed and shared
+    assert [path.name for path in written if str(hospital).encode() in path.read_bytes()] == []
+    places = list((tmp_path / "private" / "places").iterdir())
+    assert [path.stat().st_mode & 0o077 for path in places] == [0]
+    assert str(hospital) in places[0].read_text()
 
 
 def test_an_empty_folder_is_one_line(tmp_path: Path) -> None:

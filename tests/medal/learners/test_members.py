@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from medal.errors import ConfigError
-from medal.learners import MCDropout
-from medal.learners.members import dropout_only
+from medal.learners.heads import Beta, Sigmoid
+from medal.learners.members import MCDropout, Mixture, dropout_only
 from medal.seeding import Seed
 
 
@@ -138,3 +138,24 @@ def test_without_dropout_there_is_nothing_to_draw(model: nn.Module):
 def test_one_member_cannot_disagree():
     with pytest.raises(ConfigError, match=r"MCDropout\.count: found 1, expected at least 2"):
         MCDropout(1)
+
+
+# ---- several networks
+
+
+def test_a_mixture_scores_the_mean_probability():
+    generator = torch.Generator().manual_seed(0)
+    raw = torch.randn(6, 3, 2, generator=generator, dtype=torch.float64)
+    y = torch.tensor([[1.0, 0.0], [0.0, float("nan")], [1.0, 1.0], [0.0, 0.0], [-1.0, 1.0], [1.0, 0.0]])
+    found = Mixture(Sigmoid()).nll(raw, y)
+    p = torch.sigmoid(raw).mean(1)
+    expected = -torch.where(y == 1, p.log(), torch.log1p(-p)).where(y >= 0, 0.0)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(Mixture(Sigmoid()).nll(raw[:, :1], y), Sigmoid().nll(raw[:, 0], y))
+
+
+def test_a_mixture_tempers_every_network():
+    raw = torch.randn(4, 2, 6, generator=torch.Generator().manual_seed(0))
+    temperature = torch.tensor([2.0, 1.0, 0.5])
+    found = Mixture(Beta()).temper(raw, temperature)
+    torch.testing.assert_close(found[:, 1], Beta().temper(raw[:, 1], temperature))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from learned import EVERY, ROWS, everything, learner_of, material, pay, trained
 from safetensors.torch import save_file
-from torch import Tensor, nn
-from toy import VectorSource, planted
+from torch import Tensor
+from toy import VectorSource
 
 from medal.calibration.temperature import Temperature
 from medal.contracts import check_learner
@@ -17,46 +17,11 @@ from medal.errors import ConfigError
 from medal.learners import Beta, MCDropout, Parts, Perceptron, Sigmoid, Supervised
 from medal.learners.losses import prevalence_weights
 from medal.learners.protocol import Learner
-from medal.outputs import Outputs
-from medal.pool import Annotations, LabelTable, Pool
+from medal.pool import Annotations, Pool
 from medal.seeding import Seed
 from medal.source import Truth
 from medal.split import Split
 from medal.units import Units
-
-ROWS = 60
-EVERY = torch.arange(ROWS)
-
-
-def material(seed: int = 0) -> tuple[VectorSource, Truth, Pool]:
-    """A source whose first 40 rows are the pool, the rest the paid validation arm."""
-    source, truth = planted(ROWS, seed)
-    parts = ("pool",) * 40 + ("validation",) * 20
-    pool = Pool(Units("image", source.ids, source.groups), source.labels, Split(source.ids, source.groups, parts))
-    return source, truth, pool
-
-
-def pay(pool: Pool, truth: Truth, rows: Tensor) -> LabelTable:
-    ids = tuple(pool.units.names(rows))
-    pool.answer(Annotations(ids, truth.values[rows], "image", (1.0,) * len(ids), "x"))
-    return pool.table()
-
-
-def learner_of(source: VectorSource, parts: Parts | None = None, **settings: Any) -> Supervised:
-    settings = {"steps": 10, "batch": 8, "predict_batch": 16} | settings
-    return Supervised(source, Perceptron(8, 0.2), parts, **settings)
-
-
-def trained(parts: Parts | None = None, **settings) -> tuple[Supervised, VectorSource, Truth, Pool]:
-    source, truth, pool = material()
-    learner = learner_of(source, parts, **settings)
-    learner.fit(pool, pay(pool, truth, EVERY[:30]), Seed(0))
-    return learner, source, truth, pool
-
-
-def everything(outputs: Outputs) -> dict[str, Tensor]:
-    return {n: outputs.get(n, EVERY) for n in sorted(outputs.available)}
-
 
 # ---- outputs
 
@@ -203,26 +168,6 @@ def test_positives_are_weighted_by_the_paid_labels():
     assert len(seen) == 2
     assert seen[0] is not None
     assert torch.equal(seen[0], prevalence_weights(table.target))
-
-
-class Part:
-    def __init__(self, value: float) -> None:
-        self.value = value
-
-    def loss(self, model: nn.Module, step: int, progress: float, seed: Seed) -> Tensor:
-        return self.value * torch.stack([p.square().sum() for p in model.parameters()]).sum()
-
-    def after_step(self, model: nn.Module, step: int) -> None:
-        return None
-
-
-@pytest.mark.parametrize("slot", ["auxiliary", "consistency", "pseudo", "domain", "generative"])
-def test_every_slot_takes_part_in_training(slot: str):
-    slots: dict[str, Any] = {slot: Part(10.0)}
-    plain, other = trained()[0], trained(Parts(**slots))[0]
-    assert Parts(**slots).training == (slots[slot],)
-    sizes = [sum(float(v.square().sum()) for v in x.state_dict().values()) for x in (plain, other)]
-    assert sizes[1] < sizes[0]
 
 
 def test_augmentation_is_applied_to_training_alone():

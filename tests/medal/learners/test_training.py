@@ -19,7 +19,7 @@ from toy import VectorSource, planted
 from medal.errors import BudgetError, ConfigError
 from medal.learners.losses import bernoulli
 from medal.learners.protocol import FitReport
-from medal.learners.training import Schedule, TrainingPart, batches, place, train
+from medal.learners.training import Schedule, batches, place, train
 from medal.pool import LabelTable
 from medal.seeding import Seed
 
@@ -282,59 +282,7 @@ def test_augmentation_draws_from_its_own_branch():
     assert torch.equal(weights(varied), weights(again))
 
 
-# ---- parts
-
-
-class Pulling:
-    """Adds weight x (sum of all weights), whose gradient is the weight in every place."""
-
-    def __init__(self, weight: float) -> None:
-        self.weight = weight
-        self.asked: list[tuple[int, float, int]] = []
-        self.after: list[tuple[int, Tensor]] = []
-
-    def loss(self, model: nn.Module, step: int, progress: float, seed: Seed) -> Tensor:
-        self.asked.append((step, progress, seed.integer()))
-        return self.weight * torch.stack([p.sum() for p in model.parameters()]).sum()
-
-    def after_step(self, model: nn.Module, step: int) -> None:
-        self.after.append((step, weights(model)))
-
-
-def test_a_part_adds_its_gradient():
-    source, table = source_of()
-    nothing = LabelTable(table.rows, torch.full_like(table.target, NAN))
-    model, part = model_of(source), Pulling(1.0)
-    before = weights(model)
-    assert isinstance(part, TrainingPart)
-    schedule = Schedule(steps=4, batch=8, lr=1e-2, weight_decay=0.0)
-    run(model, source, nothing, schedule=schedule, parts=[part])
-    # the gradient is the same in every place and step, so Adam moves each weight by exactly the learning rate
-    moved = schedule.lr * sum(schedule.factor(s, 4) for s in range(4))
-    torch.testing.assert_close(weights(model), before - moved, rtol=0, atol=1e-5)
-
-
-def test_parts_add_up_with_the_supervised_loss():
-    source, table = source_of()
-    up, down, plain = (model_of(source) for _ in range(3))
-    run(plain, source, table)
-    run(up, source, table, parts=[Pulling(0.7), Pulling(-0.7)])
-    run(down, source, table, parts=[Pulling(0.7)])
-    torch.testing.assert_close(weights(up), weights(plain), rtol=0, atol=1e-5)
-    assert weights(down).sum() < weights(plain).sum()
-
-
-def test_a_part_is_asked_before_and_told_after_each_step():
-    source, table = source_of()
-    part, model = Pulling(0.1), model_of(source)
-    report = run(model, source, table, steps=3, parts=[part])
-    assert [(s, p) for s, p, _ in part.asked] == [(0, 0.0), (1, pytest.approx(1 / 3)), (2, pytest.approx(2 / 3))]
-    # each step has a seed of its own
-    assert len({seed for _, _, seed in part.asked}) == 3
-    assert [s for s, _ in part.after] == [0, 1, 2]
-    assert not torch.equal(part.after[0][1], part.after[1][1])
-    assert torch.equal(part.after[2][1], weights(model))
-    assert report.steps == 3
+# ---- after it
 
 
 def test_a_trained_model_is_in_evaluation_mode():

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medal.errors import BudgetError, ConfigError
-from medal.metrics import aubc, band, labels_to_reach
+from medal.metrics import area_between, aubc, band, labels_to_reach
 
 steps = st.lists(st.tuples(st.floats(0.1, 100), st.floats(0, 1)), min_size=2, max_size=12)
 
@@ -38,6 +38,15 @@ def test_area_of_a_constant_is_the_constant():
 
 def test_points_on_the_curve_change_no_area():
     assert aubc([0, 5, 10], [0, 0.5, 1]) == pytest.approx(aubc([0, 10], [0, 1]))
+
+
+def test_area_between_curves_counts_the_shared_budgets_alone():
+    # 0.55 to 0.65 against 0.5 to 0.6 over 110..130
+    assert area_between([100, 140], [0.5, 0.7], [110, 130], [0.5, 0.6]) == pytest.approx(0.05)
+    assert area_between([110, 130], [0.5, 0.6], [100, 140], [0.5, 0.7]) == pytest.approx(-0.05)
+    assert math.isnan(area_between([1, 2], [0.5, 0.6], [2, 3], [0.5, 0.6]))
+    with pytest.raises(BudgetError, match="do not ascend"):
+        area_between([2, 1], [0.5, 0.6], [1, 2], [0.5, 0.6])
 
 
 def test_labels_to_reach_a_target():

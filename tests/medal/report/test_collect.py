@@ -3,10 +3,13 @@ from __future__ import annotations
 import math
 import sqlite3
 
+import numpy as np
 import pytest
+from people_study import PeopleStudy
 
 from medal.errors import LedgerBroken, StudyError
 from medal.report.collect import collect, whole_row
+from medal.report.history import Retired, Subgroup
 from medal.study import Study
 
 
@@ -99,6 +102,59 @@ def test_an_evaluation_without_measures_has_none(tmp_path):
     (study,) = collect(write(tmp_path / "s", ("evaluated", {**EVALUATED, "labels": {}, "macro": {}}))).studies
     assert study.rounds[0].labels == {}
     assert math.isnan(study.rounds[0].macro["auroc"])
+
+
+def test_a_study_of_people_is_taken_over(tmp_path):
+    PeopleStudy(tmp_path / "study", rounds=3, target=0.9)
+    (study,) = collect(tmp_path / "study").studies
+    assert (study.part, study.people, study.target) == ("validation", True, 0.9)
+    assert study.retired == (Retired("I0033", "lateral view <b>", "Dr A"),)
+    assert study.added == ((2, 2),)
+    assert sorted(study.arm_predictions) == [0, 1, 2]
+    assert study.arm_predictions[0].probabilities.shape == (40, 4)
+    assert {a.purpose for a in study.answers} == {"imported", "validation", "start", "query"}
+    # people's times stand beside the content
+    assert {a.seconds for a in study.answers} == {30.0}
+    first = study.rounds[0]
+    assert (first.labels, first.trained_on) == ({}, 33)
+    assert first.validation.macro["auroc"] == pytest.approx(
+        np.mean([m.auroc for m in first.validation.labels.values() if m.estimable])
+    )
+
+
+def test_a_later_answer_brings_a_retired_unit_back(tmp_path):
+    out = {"ids": ["u1"], "reason": "blurred", "annotator": "A"}
+    answered = {**ANSWERED, "target": [[1.0, 0.0]], "seconds": [None]}
+    back = collect(write(tmp_path / "a", ("asked", ASKED), ("retired", out), ("answered", answered)))
+    assert back.studies[0].retired == ()
+    gone = collect(write(tmp_path / "b", ("asked", ASKED), ("answered", answered), ("retired", out)))
+    assert gone.studies[0].retired == (Retired("u1", "blurred", "A"),)
+
+
+def test_subgroups_of_an_evaluation_name_their_labels(tmp_path):
+    found = {"patients": 30, "auroc": 0.7, "low": 0.6, "high": 0.8, "labels": 1, "which": [1]}
+    few = {"patients": 3, "auroc": None, "low": None, "high": None, "labels": 0, "which": []}
+    content = {**EVALUATED, "labels": {}, "macro": {}, "subgroups": {"sex": {"F": found, "M": few}}}
+    (study,) = collect(write(tmp_path / "s", ("evaluated", content))).studies
+    women, men = (study.rounds[0].subgroups["sex"][s] for s in "FM")
+    assert women == Subgroup(30, 0.7, 0.6, 0.8, ("Mass",), 1)
+    assert (men.patients, men.labels) == (3, ())
+    assert math.isnan(men.auroc)
+
+
+def test_a_query_is_read_in_the_kind_of_its_answers(tmp_path):
+    answered = {**ANSWERED, "kind": "finding", "target": [[1.0]], "seconds": [1.0]}
+    (study,) = collect(write(tmp_path / "s", ("asked", ASKED), ("answered", answered))).studies
+    assert study.batches[0].kind == "finding"
+    (other,) = collect(write(tmp_path / "t", ("asked", {**ASKED, "purpose": "start"}))).studies
+    assert other.batches[0].kind == "image"
+
+
+def test_lost_predictions_are_left_out(tmp_path):
+    PeopleStudy(tmp_path / "study", rounds=2)
+    (tmp_path / "study" / "predictions" / "validation_000.npz").write_bytes(b"torn")
+    (study,) = collect(tmp_path / "study").studies
+    assert sorted(study.arm_predictions) == [1]
 
 
 def test_answers_about_findings_become_whole_rows():

@@ -11,7 +11,8 @@ def test_the_result_is_one_plain_sentence(pair):
     (sentence,) = sentences(pair)
     assert sentence == (
         "At 160 items, macro AUROC is 0.777 (epistemic) against 0.770 (random); paired AUBC difference +0.007 "
-        "[−0.010 to +0.020, minimum to maximum over 3 seeds], better than random in 2 of 3 pairs."
+        "[−0.010 to +0.020, minimum to maximum over 3 seeds; sign-flip p 0.75], "
+        "better than random in 2 of 3 pairs."
     )
 
 
@@ -19,7 +20,7 @@ def test_a_result_is_underpowered_below_ten_pairs(pair, make_history):
     assert stamps(pair) == ("underpowered: n = 3 < 10 paired seeds",)
     studies = [make_history(arm, seed, [0.5, 0.6]) for seed in range(10) for arm in ("a", "random")]
     assert stamps(RunHistory("r", tuple(studies))) == ()
-    assert "95 % t-interval" in sentences(RunHistory("r", tuple(studies)))[0]
+    assert "95 % bootstrap interval over 10 seeds; sign-flip p 1.00" in sentences(RunHistory("r", tuple(studies)))[0]
 
 
 def test_no_pairs_no_power_to_speak_of(make_history):

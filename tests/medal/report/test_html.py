@@ -1,12 +1,27 @@
 from __future__ import annotations
 
 import html.parser
+import math
 import re
+from dataclasses import replace
 
 import pytest
+from people_study import PeopleStudy
 
+from medal.errors import ConfigError
 from medal.report import write_report
-from medal.report.history import Answer, Batch, LabelMeasures, Pick, Round, RunHistory, StudyHistory
+from medal.report.history import (
+    Answer,
+    Batch,
+    LabelMeasures,
+    Measures,
+    Pick,
+    Retired,
+    Round,
+    RunHistory,
+    StudyHistory,
+    Subgroup,
+)
 from medal.report.html import page, write
 
 HOSTILE = "<script>alert(1)</script>"
@@ -86,6 +101,83 @@ def test_a_whole_run_is_reported_with_its_figures_beside_it(tmp_path, make_run):
         assert expected in words, expected
 
 
+def test_a_hospital_study_is_reported_on_its_validation_arm(tmp_path):
+    PeopleStudy(tmp_path / "study", rounds=4, target=0.9)
+    path = write_report(tmp_path / "study")
+    names = {"outlook", "subgroups", "selection_labels", "selection_columns", "agreement"}
+    assert {p.stem for p in path.parent.iterdir()} == names | {"report"}
+    text = path.read_text(encoding="utf-8")
+    check(text)
+    words = plain(text)
+    for expected in (
+        "measured on the validation arm: no test set",
+        "Trained on 122 labels, macro AUROC on the paid random validation arm is",
+        "80 images of 40 patients; mean over Edema, Effusion, Pneumonia",
+        "There is no test set. All measures are taken on the paid random validation arm",
+        "going on, evaluated up to round 3",
+        "Stop or go on",
+        "Agreement of readers",
+        "I0033 lateral view &lt;b&gt; Dr A",
+        "3 units came with labels that the clinic already had",
+        "2 images came in later",
+        "Labels with fewer than 5 positives",
+    ):
+        assert expected in words, expected
+    for absent in ("random arm, the baseline", "no random arm", "unfinished", "underpowered", "test measures"):
+        assert absent not in words, absent
+    numbers = [int(n) for n in re.findall(r"Figure (\d+)\.", words)]
+    assert numbers == list(range(1, 6))
+
+
+def test_another_target_may_be_asked_about(tmp_path):
+    PeopleStudy(tmp_path / "study", rounds=4)
+    assert "no target stated" in plain(write_report(tmp_path / "study").read_text())
+    assert "the target of 0.850" in plain(write_report(tmp_path / "study", target=0.85).read_text())
+    with pytest.raises(ConfigError, match=r"target: found 85, expected a macro AUROC in \(0, 1\]"):
+        write_report(tmp_path / "study", target=85)
+
+
+def test_a_run_without_arm_or_second_opinions_has_none_of_their_sections(pair):
+    words = plain(page(pair))
+    for absent in ("Stop or go on", "Agreement of readers", "Subgroups of patients", "What came, changed and went"):
+        assert absent not in words, absent
+
+
+def test_sections_of_a_run_with_a_test_set(tmp_path, pair):
+    groups = {"sex": {"F": Subgroup(40, 0.8, 0.7, 0.9, ("Mass",), 1), "M": Subgroup(40, 0.7, 0.6, 0.8, ("Mass",), 1)}}
+    batch = Batch(0, "start", "random", (), 100, 150)
+    studies = tuple(
+        replace(
+            s,
+            batches=(batch, *(Batch(n, "query", s.arm, (), 20, 30) for n in (1, 2, 3))),
+            rounds=tuple(
+                replace(r, subgroups=groups, validation=Measures({"auroc": 0.6 + 0.02 * r.number}), trained_on=r.items)
+                for r in s.rounds
+            ),
+        )
+        for s in pair.studies
+    )
+    path = write(RunHistory("chest_xray", studies), tmp_path)
+    assert {p.stem for p in tmp_path.iterdir()} == {"report", "curve_auroc", "curve_auprc", "subgroups", "outlook"}
+    text = path.read_text()
+    check(text)
+    words = plain(text)
+    assert "The widest of 2 gaps is in Sex" in words
+    assert "epistemic: the validation arm" in words
+    assert "Halving and doubling the minutes for one image leaves the order" in words
+    assert [int(n) for n in re.findall(r"Figure (\d+)\.", words)] == [1, 2, 3, 4]
+
+
+def test_labels_without_enough_positives_are_explained(tmp_path):
+    few = {"Hernia": LabelMeasures(0.9, 0.9, 0.1, 0.1, 14, 100, False)}
+    run = RunHistory("r", (StudyHistory("random", 0, rounds=(Round(0, 10, 10, {"auroc": math.nan}, few),)),))
+    words = plain(write(run, tmp_path).read_text())
+    expected = (
+        "no label has the 20 positives and 20 negatives in the test set that make it estimable. Hernia comes closest"
+    )
+    assert words.count(f"{expected} with 14.") == 3  # at the head, by the curves, and above the table of labels
+
+
 def test_the_same_run_gives_the_same_bytes(tmp_path, make_run):
     run = make_run(tmp_path / "run", seeds=(0,), rounds=1, images=300, batch=4)
     first, second = write_report(run, tmp_path / "a"), write_report(run, tmp_path / "b")
@@ -140,15 +232,17 @@ def test_every_name_from_users_is_escaped(tmp_path):
         "versions": {HOSTILE: HOSTILE},
         "recipe": {"note": HOSTILE, "report": {"title": HOSTILE}},
     }
+    groups = {HOSTILE: {HOSTILE: Subgroup(9, 0.7, 0.6, 0.8, (HOSTILE,), 1)}}
     pick = Pick('"><svg onload=alert(1)>', 0.5, {f"label:{HOSTILE}": 0.5, HOSTILE: 1.0})
     study = StudyHistory(
         HOSTILE,
         0,
         opened,
-        rounds=(Round(0, 10, 10, {"auroc": 0.7}, labels), Round(1, 20, 20, {"auroc": 0.8}, labels)),
+        rounds=(Round(0, 10, 10, {"auroc": 0.7}, labels), Round(1, 20, 20, {"auroc": 0.8}, labels, subgroups=groups)),
         batches=(Batch(1, "query", HOSTILE, (pick,), 1, 1.0),),
         answers=tuple(Answer(pick.unit, 1, "query", (1.0, -1.0), 3.0, who) for who in (HOSTILE, "B")),
         quarantined={HOSTILE: HOSTILE},
+        retired=(Retired(HOSTILE, HOSTILE, HOSTILE),),
         closed=HOSTILE,
         head=HOSTILE,
         units={pick.unit: {"id": pick.unit, "group": HOSTILE, "split": "pool", HOSTILE: HOSTILE}},

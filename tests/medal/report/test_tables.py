@@ -67,8 +67,8 @@ def test_rounds_are_listed_last_first_and_only_with_measures(labelled, make_hist
 def test_comparison_table_holds_area_last_value_and_paired_difference(pair):
     rows = {row[0].text: [cell.text for cell in row] for row in comparison_table(pair).rows}
     # area of 0.71, 0.73, 0.75, 0.77 in equal steps is 0.74; the differences are 0.01, 0.02, -0.01
-    assert rows["random"] == ["random", "3", "0 to 3", "0.740", "0.770", "reference", "–", "–"]
-    assert rows["epistemic"][5:] == ["+0.007", "3", "1 of 3"]
+    assert rows["random"] == ["random", "3", "0 to 3", "0.740", "0.770", "reference", "–", "–", "–"]
+    assert rows["epistemic"][5:] == ["+0.007", "3", "0.75", "1 of 3"]
     (row,) = [row for row in comparison_table(pair).rows if row[0].text == "epistemic"]
     assert row[5].note == "−0.010 to +0.020"
 

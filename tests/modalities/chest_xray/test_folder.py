@@ -101,6 +101,12 @@ def test_rows_that_meet_the_same_file_are_refused(root: Path, tmp_path: Path):
         Folder(root, size=16).open(tmp_path / "cache")
 
 
+def test_a_second_reader_is_sent_to_another_way_in(root: Path, tmp_path: Path):
+    put(root, "file,reader,Edema\nx/b.dcm,a,1\nx/b.dcm,b,0\n")
+    with pytest.raises(BadTable, match=r"lines 2 and 3 name the same image; keep one, and bring in .* `medal tell`"):
+        Folder(root, size=16).open(tmp_path / "cache")
+
+
 def test_a_table_of_another_folder_is_refused(root: Path, tmp_path: Path):
     put(root, "file,Edema\nDOE1.dcm,1\nDOE2.dcm,1\n")
     with pytest.raises(BadTable, match="none of 2 rows names a file; the column 'file' must hold paths") as caught:
@@ -208,7 +214,7 @@ def test_one_patient_for_all_images_is_noticed(
 ):
     (tmp_path / "root").mkdir()
     for i in range(2):
-        write_dicom(np.roll(film, i), name=f"root/{i}.dcm", PatientID="ANON", SOPInstanceUID=f"1.2.{i + 1}")
+        write_dicom(np.roll(film, i), name=f"root/{i}.dcm", PatientID="M1", SOPInstanceUID=f"1.2.{i + 1}")
     with caplog.at_level(logging.WARNING):
         Folder(tmp_path / "root", findings=["Edema"], size=16).open(tmp_path / "cache")
     assert "all 2 images name the same patient" in caplog.text

@@ -126,7 +126,7 @@ def test_the_source_has_no_labels(root: Path, tmp_path: Path, private: Path):
     assert opened.truth is not None
     stored = {**vars(opened.source), "_paths": (), "labels": ()}
     assert set(stored) == {
-        *("name", "labels", "ids", "groups", "splits", "meta", "quarantined", "shape", "digest"),
-        *("_cache", "_positions", "_paths", "_map"),
+        *("name", "labels", "ids", "groups", "splits", "meta", "quarantined", "left_out", "notes", "shape", "digest"),
+        *("_arrays", "_places", "_paths", "_frames", "_maps"),
     }, "a new attribute must not carry the truth"
     assert "Edema" not in repr(stored)

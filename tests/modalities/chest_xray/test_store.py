@@ -47,6 +47,12 @@ def opened(items: list[Item], cache: Path, **kwargs) -> Store:
     return open_images(items, cache, SIZE, **{"name": "test", "key": PUBLIC_KEY, "workers": 1, **kwargs})
 
 
+def pixels_of(store: Store) -> np.ndarray:
+    """Every file's pixels in the order of the items, from whichever array they lie in."""
+    arrays = {array: np.load(store.arrays[array]) for array, _ in store.places}
+    return np.stack([arrays[array][row] for array, row in store.places])
+
+
 def source_of(store: Store, **kwargs) -> ImageSource:
     rows = sorted((h.id, i) for i, h in enumerate(store.headers) if not h.reason)
     values = {
@@ -58,8 +64,8 @@ def source_of(store: Store, **kwargs) -> ImageSource:
         "meta": {},
         "quarantined": {},
         "digest": store.digest,
-        "pixels": store.pixels,
-        "positions": [i for _, i in rows],
+        "arrays": store.arrays,
+        "places": [store.places[i] for _, i in rows],
         "paths": [str(store.items[i].path) for _, i in rows],
         "size": store.size,
     }
@@ -68,7 +74,7 @@ def source_of(store: Store, **kwargs) -> ImageSource:
 
 def test_the_cache_holds_what_the_reader_gives_in_float16(tmp_path: Path):
     store = opened(draw(tmp_path / "in", 5), tmp_path / "cache")
-    array = np.load(store.pixels)
+    array = pixels_of(store)
     assert array.dtype == np.float16
     assert array.shape == (5, SIZE, SIZE)
     for row, item in zip(array, store.items, strict=True):
@@ -93,7 +99,7 @@ def test_order_of_the_files_changes_nothing(tmp_path: Path):
     first = opened(items, tmp_path / "one")
     second = opened(items[::-1], tmp_path / "two")
     assert (first.headers, first.digest) == (second.headers, second.digest)
-    assert np.array_equal(np.load(first.pixels), np.load(second.pixels))
+    assert np.array_equal(pixels_of(first), pixels_of(second))
 
 
 def test_the_digest_follows_content_and_settings_but_not_dates(tmp_path: Path):
@@ -113,7 +119,7 @@ def test_workers_give_the_same_result_as_one_process(tmp_path: Path):
     items[3].path.write_bytes(b"broken")
     alone, together = opened(items, tmp_path / "one"), opened(items, tmp_path / "two", workers=2)
     assert alone.headers == together.headers
-    assert np.array_equal(np.load(alone.pixels), np.load(together.pixels))
+    assert np.array_equal(pixels_of(alone), pixels_of(together))
 
 
 class Poison:
@@ -216,8 +222,143 @@ def test_a_killed_preparation_goes_on_where_it_was(tmp_path: Path, private: Path
     resumed = opened(items, tmp_path / "cut")
     assert len(read) == 4, "the six files that were saved are not read again"
     assert resumed.headers == whole.headers
-    assert np.array_equal(np.load(resumed.pixels), np.load(whole.pixels))
+    assert np.array_equal(pixels_of(resumed), pixels_of(whole))
     assert (private / f"test-{whole.digest[:16]}.csv").read_text() == table, "no link of the killed run is lost"
+
+
+def counting(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the files that are read from now on."""
+    read: list[str] = []
+    real = module.read_all
+
+    def counted(jobs, workers):
+        read.extend(job.path.name for job in jobs)
+        return real(jobs, workers)
+
+    monkeypatch.setattr(module, "read_all", counted)
+    return read
+
+
+def same(one: Store, other: Store) -> bool:
+    return (one.digest, one.headers) == (other.digest, other.headers) and np.array_equal(
+        pixels_of(one), pixels_of(other)
+    )
+
+
+def test_added_files_alone_are_read_and_the_result_is_that_of_a_fresh_opening(
+    tmp_path: Path, private: Path, monkeypatch: pytest.MonkeyPatch
+):
+    items = draw(tmp_path / "in", 12)
+    opened(items[:8], tmp_path / "cache")
+    read = counting(monkeypatch)
+    grown = opened(items[:10], tmp_path / "cache")
+    again = opened(items, tmp_path / "cache")
+    assert sorted(read) == ["008.png", "009.png", "010.png", "011.png"]
+    sizes = sorted(len(np.load(path)) for path in again.arrays)
+    assert sizes == [2, 2, 8], "no row is stored twice"
+    fresh = opened(items, tmp_path / "fresh")
+    assert same(again, fresh)
+    assert not same(grown, fresh)
+    table = (private / f"test-{fresh.digest[:16]}.csv").read_text()
+    assert all(str(item.path) in table for item in items), "the new private table leads back to the old files too"
+
+
+def test_what_is_read_twice_after_a_change_and_what_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    items = draw(tmp_path / "in", 6)
+    items[5].path.write_bytes(items[5].path.read_bytes()[:200])  # the reader's own words go to the private table
+    opened(items, tmp_path / "cache")
+    read = counting(monkeypatch)
+    Image.fromarray(np.random.default_rng(9).integers(0, 256, (24, 24), dtype=np.uint8)).save(items[0].path)
+    os.utime(items[1].path, (1, 1))  # another date of the same content
+    moved = Item(items[2].path.rename(tmp_path / "in" / "moved.png"), "moved.png")
+    items[3].path.unlink()
+    now = [items[0], items[1], moved, items[4], items[5]]
+    changed = opened(now, tmp_path / "cache")
+    assert sorted(read) == ["000.png", "005.png"]
+    assert same(changed, opened(now, tmp_path / "fresh"))
+
+
+def test_only_caches_with_the_same_settings_lend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    items = draw(tmp_path / "in", 4)
+    opened(items, tmp_path / "cache")
+    read = counting(monkeypatch)
+    for change in ({"name": "other"}, {"key": b"another key"}, {"body_parts": ("CHEST",)}):
+        opened(items, tmp_path / "cache", **change)
+        assert len(read) == 4, change
+        read.clear()
+    open_images(items, tmp_path / "cache", SIZE + 1, name="test", key=PUBLIC_KEY)
+    assert len(read) == 4
+
+
+def test_a_lender_without_its_private_table_is_not_believed(
+    tmp_path: Path, private: Path, monkeypatch: pytest.MonkeyPatch, write_dicom, film: np.ndarray
+):
+    paths = [
+        write_dicom(np.roll(film, i), name=f"{i}.dcm", SOPInstanceUID=f"1.2.{i}", PatientID=f"MRN{i}") for i in range(4)
+    ]
+    items = [Item(path, path.name) for path in paths]
+    first = opened(items[:3], tmp_path / "cache")
+    (private / f"test-{first.digest[:16]}.csv").unlink()
+    read = counting(monkeypatch)
+    second = opened(items, tmp_path / "cache")
+    assert len(read) == 4
+    (private / f"test-{second.digest[:16]}.csv").unlink()
+    assert same(opened(items, tmp_path / "cache"), second)
+    assert len(read) == 8, "the same cache is filled again where the way back is lost"
+    table = (private / f"test-{second.digest[:16]}.csv").read_text()
+    assert all(f"MRN{i}" in table for i in range(4))
+
+
+def test_the_private_table_follows_a_file_that_moves(
+    tmp_path: Path, private: Path, monkeypatch: pytest.MonkeyPatch, write_dicom, film: np.ndarray
+):
+    paths = [write_dicom(np.roll(film, i), name=f"{i}.dcm", SOPInstanceUID=f"1.2.{i}") for i in range(2)]
+    before = opened([Item(path, path.name) for path in paths], tmp_path / "cache")
+    paths[0] = paths[0].rename(tmp_path / "moved.dcm")
+    read = counting(monkeypatch)
+    after = opened([Item(path, path.name) for path in paths], tmp_path / "cache")
+    assert read == []
+    assert {header.id for header in after.headers} == {header.id for header in before.headers}
+    table = (private / f"test-{after.digest[:16]}.csv").read_text()
+    assert all(str(path) in table for path in paths)
+
+
+def test_a_lender_that_is_gone_costs_a_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    items = draw(tmp_path / "in", 5)
+    first = opened(items[:3], tmp_path / "cache")
+    whole = opened(items, tmp_path / "cache")
+    before = pixels_of(whole)
+    first.arrays[0].unlink()
+    read = counting(monkeypatch)
+    again = opened(items, tmp_path / "cache")
+    assert len(read) == 5
+    assert np.array_equal(pixels_of(again), before)
+
+
+def test_fewer_files_need_no_array_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    items = draw(tmp_path / "in", 5)
+    opened(items, tmp_path / "cache")
+    read = counting(monkeypatch)
+    fewer = opened(items[1:4], tmp_path / "cache")
+    assert read == []
+    assert not fewer.arrays[0].exists()
+    assert same(fewer, opened(items[1:4], tmp_path / "fresh"))
+    assert torch.equal(
+        source_of(fewer).images([0, 1, 2]), source_of(opened(items[1:4], tmp_path / "fresh")).images([0, 1, 2])
+    )
+
+
+def test_a_killed_addition_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    items = draw(tmp_path / "in", 14)
+    kept = [item for item in items if item.path.name < "004"]
+    opened(kept, tmp_path / "cut")
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "in"), str(tmp_path / "cut")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    assert subprocess.run(command, env=environment, check=False).returncode == -9
+    read = counting(monkeypatch)
+    resumed = opened(items, tmp_path / "cut")
+    assert len(read) == 14 - 4 - 6
+    assert same(resumed, opened(items, tmp_path / "whole"))
 
 
 def test_two_at_once_read_every_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -259,7 +400,7 @@ def test_a_disk_that_fills_up_is_a_typed_error_and_leaves_nothing_behind(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "posix_fallocate", full)
-        with pytest.raises(StorageFull, match="what is done is kept"):
+        with pytest.raises(StorageFull, match="what was stored before is whole"):
             opened(items, tmp_path / "cache")
     assert not list((tmp_path / "cache").glob("*.npy")) + list((tmp_path / "cache").glob("*.part"))
     assert not any(header.reason for header in opened(items, tmp_path / "cache").headers)
@@ -274,19 +415,19 @@ def test_file_systems_that_cannot_reserve_space_get_zeros(tmp_path: Path, monkey
     monkeypatch.setattr(os, "posix_fallocate", unsupported)
     one = opened(items, tmp_path / "one")
     monkeypatch.undo()
-    assert np.array_equal(np.load(one.pixels), np.load(opened(items, tmp_path / "two", table=False).pixels))
+    assert np.array_equal(pixels_of(one), pixels_of(opened(items, tmp_path / "two", table=False)))
 
 
 @pytest.mark.parametrize("damage", ["npy", "json"])
 def test_a_damaged_cache_is_made_again(tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture):
     items = draw(tmp_path / "in", 3)
     first = opened(items, tmp_path / "cache")
-    before = np.load(first.pixels)
-    file = first.pixels.with_suffix(f".{damage}")
+    before = pixels_of(first)
+    file = first.arrays[0].with_suffix(f".{damage}")
     file.write_bytes(file.read_bytes()[:50])
     second = opened(items, tmp_path / "cache")
     assert "damaged" in caplog.text
-    assert np.array_equal(np.load(second.pixels), before)
+    assert np.array_equal(pixels_of(second), before)
     assert second.headers == first.headers
 
 
@@ -320,7 +461,7 @@ def test_the_source_gives_rows_as_asked(tmp_path: Path):
 def test_the_source_maps_its_cache_and_travels_to_another_process(tmp_path: Path):
     source = source_of(opened(draw(tmp_path / "in", 6), tmp_path / "cache"))
     every = source.images(range(6))
-    assert isinstance(source._map, np.memmap)
+    assert isinstance(source._maps[0], np.memmap)
     packed = pickle.dumps(source)
     assert len(packed) < 6 * SIZE * SIZE * 2, "the pixels stay on disk"
     assert torch.equal(pickle.loads(packed).images(range(6)), every)
@@ -342,12 +483,12 @@ def test_previews_come_from_the_file_and_else_from_the_cache(tmp_path: Path):
 
 def test_a_cache_that_is_gone_is_a_typed_error(tmp_path: Path):
     store = opened(draw(tmp_path / "in", 2), tmp_path / "cache")
-    store.pixels.unlink()
+    store.arrays[0].unlink()
     with pytest.raises(StudyError, match="open the data set again"):
         source_of(store).images([0])
 
 
 def test_a_cache_that_cannot_be_made_is_one_line(tmp_path: Path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(StudyError, match="cannot be written"):
+    with pytest.raises(StudyError, match="cannot write in"):
         opened(draw(tmp_path / "in", 1), tmp_path / "file")

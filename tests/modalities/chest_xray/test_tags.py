@@ -4,7 +4,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from medal.errors import BadInput
-from modalities.chest_xray.tags import age, body_part, check_chest, sex, view
+from modalities.chest_xray.tags import age, body_part, born, called, check_chest, patient, sex, view
 
 CHEST = ("CHEST", "THORAX", "")
 
@@ -45,6 +45,19 @@ def test_view_position(stated: str, expected: str):
         (header_of(SeriesDescription="Chest PA and lateral"), ""),
         (header_of(SeriesDescription="lateral decubitus"), ""),
         (header_of(SeriesDescription="Papadopoulos"), ""),
+        (header_of(SeriesDescription="Thorax seitlich"), "LATERAL"),
+        (header_of(SeriesDescription="RX torax perfil"), "LATERAL"),
+        (header_of(SeriesDescription="radiographie latérale"), "LATERAL"),
+        (header_of(SeriesDescription="Thorax", ProtocolName="CHEST LAT"), "LATERAL"),
+        (header_of(ProtocolName="CHEST PA", AcquisitionDeviceProcessingDescription="CHEST,LAT"), "PA"),
+        (header_of(AcquisitionDeviceProcessingDescription="CHEST,LAT"), "LATERAL"),
+        (header_of(PatientOrientation=["A", "F"]), "LATERAL"),
+        (header_of(PatientOrientation=["P", "FR"]), "LATERAL"),
+        (header_of(PatientOrientation=["A", "F"], SeriesDescription="Chest PA"), "LATERAL"),
+        (header_of(PatientOrientation=["A", "L"]), ""),
+        (header_of(PatientOrientation=["L", "F"]), ""),
+        (header_of(PatientOrientation=["A"]), ""),
+        (header_of(PatientOrientation=""), ""),
         (header_of(), ""),
     ],
 )
@@ -55,6 +68,8 @@ def test_view_falls_back_to_the_code_and_then_to_the_description(header: Dataset
 def test_view_position_wins_over_the_code_and_the_code_over_the_description():
     header = coded("R-10206")
     header.SeriesDescription = "LAT"
+    assert view(header) == "AP"
+    header.PatientOrientation = ["A", "F"]
     assert view(header) == "AP"
     header.ViewPosition = "PA"
     assert view(header) == "PA"
@@ -113,3 +128,39 @@ def test_free_text_about_a_view_gives_a_view_or_nothing() -> None:
 
     assert view_in_text("pa") == "PA"
     assert view_in_text("Jane Doe, room 12") == ""
+
+
+@pytest.mark.parametrize(
+    "word", ["", " ", "ANON", "anonymous", "De-Identified", "N/A", "xxxx", "X", "---", "Patient ID", "no_id", "TEST"]
+)
+def test_what_anonymisers_write_is_no_number(word: str):
+    assert patient(header_of(PatientID=word)) == ""
+
+
+@pytest.mark.parametrize("number", ["0", "1", "MRN 77", "ANON001", "X1", "NA12", "TESTA"])
+def test_numbers_stay_as_they_are(number: str):
+    assert patient(header_of(PatientID=number)) == number
+
+
+@pytest.mark.parametrize(("stored", "expected"), [("19570213", "19570213"), ("195702", ""), ("", "")])
+@pytest.mark.filterwarnings("ignore:Invalid value for VR DA")
+def test_birth_dates_are_whole_or_nothing(stored: str, expected: str):
+    assert born(header_of(PatientBirthDate=stored)) == expected
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("DOE^JANE", "Doe^Jane^Ann^Dr"),
+        ("O'Hara^Ed", "OHARA^ED"),
+        ("Müller^Ö", "Muller^O"),
+        ("Yamada^Taro=山田^太郎", "YAMADA^TARO"),
+    ],
+)
+def test_spellings_of_one_name_agree(one: str, other: str):
+    assert called(header_of(PatientName=one)) == called(header_of(PatientName=other)) != ""
+
+
+def test_other_names_differ_and_signs_alone_are_none():
+    assert called(header_of(PatientName="Doe^Jane")) != called(header_of(PatientName="Doe^Joan"))
+    assert called(header_of(PatientName="^^")) == called(Dataset()) == ""
