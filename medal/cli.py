@@ -150,14 +150,14 @@ def predict(
 
     [dim]medal predict runs/chest_xray -d data=folder -d data.root=/path/to/images[/dim]
     """
+    from medal.deploy import cache_of, recipe_for
     from medal.deploy import predict as predict_rows
-    from medal.deploy import recipe_for
     from medal.screen import Screen
 
     chosen = _folder(folder)
     recipe = recipe_for(chosen, overrides or [])
     with Screen(out) as screen:
-        rows = predict_rows(chosen, recipe, to, _cache(chosen), screen.progress)
+        rows = predict_rows(chosen, recipe, to, cache_of(chosen), screen.progress)
     out.print(f"{rows} images: {to}", soft_wrap=True)
 
 
@@ -297,12 +297,6 @@ def _folder(given: Path | None) -> Path:
     if not runs:
         raise StudyError(f"no run below {RUNS}/; give a folder, or begin with `medal run chest_xray`")
     return runs[-1].parent
-
-
-def _cache(folder: Path) -> Path:
-    from medal.run import INDEX
-
-    return folder / "cache" if (folder / INDEX).exists() else folder.parent.parent / "cache"
 
 
 def main() -> None:

@@ -25,8 +25,8 @@ class Consensus:
     """A rule for units with several opinions.
 
     Args:
-        rule: "majority" (a tie is left out of training), "soft" (mean over readers, uncertain as one half), "first" (the
-            first reader who answered) or "reader" (one reader's answers alone).
+        rule: "majority" (a tie is left out of training), "soft" (mean over readers, uncertain as one half), "first"
+            (the first reader who answered) or "reader" (one reader's answers alone).
         reader: whose answers, for the rule "reader".
 
     Raises:

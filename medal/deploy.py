@@ -14,6 +14,7 @@ import torch
 from medal import assemble
 from medal.arguments import signature_of
 from medal.errors import StudyError
+from medal.exchange.place import cache_folder, is_known, recall
 from medal.import_paths import resolve
 from medal.learners.protocol import Learner
 from medal.recipe import Recipe, change
@@ -50,7 +51,15 @@ def recipe_of(folder: Path) -> Recipe:
         if arm is not None:
             return run.arms[arm]
     with Study.open(chosen, write=False) as study:
-        return Recipe.model_validate(study.opened["recipe"])
+        return recall(study.opened) if is_known(study.opened) else Recipe.model_validate(study.opened["recipe"])
+
+
+def cache_of(folder: Path) -> Path:
+    """Where decoded images of a run or study are kept."""
+    if (folder / INDEX).is_file():
+        return load_run(folder).cache
+    run = folder.parent.parent
+    return run / "cache" if (run / INDEX).is_file() else cache_folder()
 
 
 def recipe_for(folder: Path, overrides: Sequence[str]) -> Recipe:
@@ -58,8 +67,8 @@ def recipe_for(folder: Path, overrides: Sequence[str]) -> Recipe:
 
     Args:
         folder: study or run.
-        overrides: such as `data=folder` and `data.root=PATH`. A data set that takes `findings` and `size` gets those that
-            the model was trained with, unless they are given.
+        overrides: such as `data=folder` and `data.root=PATH`. A data set that takes `findings` and `size` gets those
+            that the model was trained with, unless they are given.
     """
     recipe, keys = recipe_of(folder), {o.partition("=")[0].strip() for o in overrides}
     if "data" not in keys:

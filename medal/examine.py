@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from medal.metrics.classification import evaluate_multilabel
@@ -11,10 +12,10 @@ from medal.seeding import Seed
 from medal.source import Truth
 
 ARM_POSITIVES = 5
-"""Positives and negatives below which a label of the validation arm is not estimable; arms are small, and their intervals
-say so."""
+"""Positives and negatives below which a label of the validation arm is not estimable; arms are small, and their
+intervals say so."""
 SUBGROUP_POSITIVES = 10
-"""Positives and negatives that a label needs inside a subgroup; fewer than in the whole, since each has its interval."""
+"""Positives and negatives that a label needs inside a subgroup: fewer than in the whole, as each has its interval."""
 SUBGROUPS = ("sex", "age", "view", "site")
 """Columns by which performance is told apart, where a source has them."""
 
@@ -69,12 +70,15 @@ class Examiner:
 
 
 def measure_arm(probabilities: Tensor, targets: Tensor, labels: Sequence[str]) -> Mapping[str, object]:
-    """The `labels` and `macro` on the paid random validation arm, the only labels beside the test split that were not
-    chosen by a strategy.
+    """The `labels` and `macro` on the paid random validation arm.
+
+    Beside the test split, its labels are the only ones that no strategy chose.
 
     Args:
         probabilities: (V, L).
-        targets: (V, L), NaN where nothing was answered.
+        targets: (V, L), NaN where nothing was answered; a soft label counts as the nearer of absent and present.
         labels: (L) names.
     """
-    return evaluate_multilabel(probabilities, targets, tuple(labels), ARM_POSITIVES)
+    hard = torch.where(targets > 0.5, 1.0, torch.where((targets >= 0) & (targets < 0.5), 0.0, targets))
+    hard[targets == 0.5] = torch.nan  # readers in balance say neither
+    return evaluate_multilabel(probabilities, hard, tuple(labels), ARM_POSITIVES)

@@ -130,10 +130,10 @@ class HumanCampaign(Campaign):
             self._questions.update(dict.fromkeys(content["ids"], question))
         elif event.kind == "answered":
             self._close_questions(content["ids"])
-            for unit in set(self._retired_by) & set(content["ids"]):
+            back = sorted(set(self._retired_by) & set(content["ids"]))
+            for unit in back:
                 del self._retired_by[unit]
-                # who stated that it cannot be labelled has labelled it after all
-                self.pool._retired.discard(int(self.pool.units.positions([unit])[0]))
+            self.pool.bring_back(back)
         elif event.kind == "retired":
             self._close_questions(content["ids"])
             self._retired_by.update(dict.fromkeys(content["ids"], str(content["annotator"])))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -93,10 +93,11 @@ class Pool:
     units: Units
     labels: tuple[str, ...]
     split: Split
-    consensus: Consensus = Consensus()
+    consensus: Consensus = field(default_factory=Consensus)
     round: int = 0
     _answers: dict[int, list[Answer]] = field(default_factory=dict, repr=False)
     _retired: set[int] = field(default_factory=set, repr=False)
+    _asked: frozenset[int] = field(default=frozenset(), repr=False)
     _tables: dict[str, LabelTable] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -107,14 +108,18 @@ class Pool:
     def candidates(self) -> Tensor:
         """Units that may be asked: in the pool part, unpaid, not retired; (U,) int64 ascending."""
         free = self._part == PARTS.index("pool")
-        taken = [*self._answers, *self._retired]
+        taken = [*self._answers, *self._retired, *self._asked]
         if taken:
             free[torch.tensor(taken)] = False
         return torch.nonzero(free).flatten()
 
+    def awaiting(self, ids: Iterable[str]) -> Pool:
+        """The same pool in which these units are no candidates, because an answer is awaited; to be read only."""
+        return replace(self, _asked=frozenset(self.units.positions(ids).tolist()))
+
     def labelled(self, part: str = "pool") -> Tensor:
-        """Paid units of one part, (n,) int64 ascending."""
-        paid = torch.tensor(sorted(self._answers), dtype=torch.long)
+        """Paid units of one part that were not retired, (n,) int64 ascending."""
+        paid = torch.tensor(sorted(self._answers.keys() - self._retired), dtype=torch.long)
         return paid[self._part[paid] == PARTS.index(part)]
 
     def is_paid(self, position: int) -> bool:
@@ -159,8 +164,14 @@ class Pool:
             self._answers.setdefault(p, []).append(answer)
 
     def retire(self, ids: Iterable[str]) -> None:
-        """Takes units out for good: they cannot be labelled."""
+        """Takes units out: they cannot be labelled. What was answered about them is kept, but trains no more."""
         self._retired.update(self.units.positions(ids).tolist())
+        self._tables.clear()
+
+    def bring_back(self, ids: Iterable[str]) -> None:
+        """Takes units in again: who had called them impossible to label has labelled them after all."""
+        self._retired.difference_update(self.units.positions(ids).tolist())
+        self._tables.clear()
 
     @property
     def retired(self) -> tuple[str, ...]:

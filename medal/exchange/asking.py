@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -88,7 +88,7 @@ def compose(campaign: HumanCampaign, wish: Wish, name: str) -> list[Portion]:
     """
     if campaign.trained:
         campaign.restore()
-    pool = _without_open(campaign)
+    pool = campaign.pool.awaiting(campaign.open_units())
     portions = [p for p in (_relabel(campaign, wish.relabel), _arm(campaign, wish, name)) if p is not None]
     rest = wish.count - sum(round(p.query.cost["items"]) for p in portions)
     if rest > 0 and len(pool.candidates()):
@@ -97,13 +97,6 @@ def compose(campaign: HumanCampaign, wish: Wish, name: str) -> list[Portion]:
     if not portions:
         raise BudgetError("nothing is left to ask: every image of the pool is labelled, asked or taken out")
     return sorted(portions, key=lambda p: ("validation", "start", "query", "relabel").index(p.purpose))
-
-
-def _without_open(campaign: HumanCampaign) -> Pool:
-    """The pool in which questions that nobody has answered yet are no candidates."""
-    open_units = campaign.pool.units.positions(campaign.open_units()).tolist()
-    retired = campaign.pool.units.positions(campaign.pool.retired).tolist()
-    return replace(campaign.pool, _retired={*retired, *open_units})
 
 
 def _arm(campaign: HumanCampaign, wish: Wish, name: str) -> Portion | None:

@@ -34,7 +34,7 @@ class MeanTeacher:
     Args:
         weight: of the consistency at its full height. Short trainings of small nets on images are harmed by much of it;
             on frozen features 10 calibrates the probabilities better and leaves their ranking as it is.
-        decay: of the moving average; a training of n steps wants n (1 - decay) of about 3 or more.
+        decay: of the moving average; a training of n steps wants n (1 - decay) of about 6.
         ramp: share of the training during which the weight grows.
         divergence: "squared" or "kl" of the probabilities, or "beta_kl" of the Betas of a head that gives evidence.
         ratio: unlabelled rows for each labelled one in a batch.
@@ -47,8 +47,8 @@ class MeanTeacher:
         UnknownName: on another name.
     """
 
-    weight: float = 1.0
-    decay: float = 0.99
+    weight: float = 0.3
+    decay: float = 0.98
     ramp: float = 0.4
     divergence: Divergence = "squared"
     ratio: float = 1.0

@@ -377,7 +377,7 @@ def test_two_people_at_once(tmp_path: Path) -> None:
         worklist(campaign)
 
 
-@pytest.mark.parametrize("rule", ["majority", "first"])
+@pytest.mark.parametrize("rule", ["majority", "first", "soft"])
 def test_readers_who_differ_about_the_arm(tmp_path: Path, rule: Any) -> None:
     """Whatever the rule, what readers dispute can be trained with or is left out, and the measuring goes on."""
 

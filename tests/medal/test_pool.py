@@ -208,3 +208,24 @@ def test_imported_labels_train_but_do_not_stand_for_the_validation_arm():
     assert len(pool.table("validation")) == 0
     pool.answer(answers({name: [1, 1]}, annotator="R1"), "validation")
     assert len(pool.table("validation")) == 1
+
+
+def test_a_retired_unit_trains_no_more_until_it_is_brought_back():
+    pool = pool_of()
+    pool.answer(answers({"a": [1, 0], "b": [0, 0]}))
+    assert len(pool.table()) == 2
+    pool.retire(["a"])
+    assert pool.units.names(pool.labelled()) == ["b"]
+    assert len(pool.table()) == 1
+    pool.bring_back(["a"])
+    assert len(pool.table()) == 2
+    assert pool.retired == ()
+
+
+def test_units_that_await_an_answer_are_no_candidates():
+    pool = pool_of()
+    pool.answer(answers({"b": [1, 0]}))
+    waiting = pool.awaiting(["a", "b"])
+    assert waiting.units.names(waiting.candidates()) == ["e"]
+    assert waiting.units.names(waiting.labelled()) == ["b"]
+    assert pool.units.names(pool.candidates()) == ["a", "e"]

@@ -135,7 +135,7 @@ def test_the_making_is_whole_or_can_be_done_again(tmp_path, monkeypatch):
                 assert study.read_units() == UNITS
         else:
             Study.create(folder, OPENED, UNITS).close()
-        assert names(folder) == ["ledger.db", "lock", "outputs", "previews", "units.csv", "weights"]
+        assert names(folder) == ["ledger.db", "lock", "outputs", "predictions", "previews", "units.csv", "weights"]
         steps += 1
     assert steps > 8
 

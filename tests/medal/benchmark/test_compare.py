@@ -81,7 +81,7 @@ def results() -> Results:
     return results_of(
         {
             RANDOM: [FLAT] * BLOCKS,
-            "stratified": [FLAT] * BLOCKS,
+            "random_stratified": [FLAT] * BLOCKS,
             "entropy": [RISING] * (BLOCKS - 1) + [(0.5, 0.25, 0.5)],
             FULL: [(1.0,)] * BLOCKS,
         }
@@ -110,8 +110,8 @@ def test_differences_in_closed_form(results: Results) -> None:
     assert entropy.final == pytest.approx(5 * BETTER / 6)
     assert entropy.patients.value == pytest.approx(entropy.area.mean)
     assert entropy.patients.low < entropy.patients.high
-    assert found["stratified"].area.p == 1.0
-    assert (found["stratified"].area.low, found["stratified"].area.high) == (0, 0)
+    assert found["random_stratified"].area.p == 1.0
+    assert (found["random_stratified"].area.low, found["random_stratified"].area.high) == (0, 0)
 
 
 def test_holm_counts_the_methods(results: Results) -> None:
@@ -119,7 +119,7 @@ def test_holm_counts_the_methods(results: Results) -> None:
     entropy = found["entropy"].area
     # 2 of 64 sign patterns reach |5 gain + loss|, 2 more |5 gain - loss| ... the smaller p is doubled
     assert entropy.adjusted == pytest.approx(min(1, 2 * entropy.p))
-    assert set(found) == {"stratified", "entropy"}
+    assert set(found) == {"random_stratified", "entropy"}
 
 
 def test_cost_to_reach_a_share_of_the_full_data_line(results: Results) -> None:
@@ -148,7 +148,7 @@ def test_ranks_and_penalties(results: Results) -> None:
     assert [s.over for s in ranked] == ["blocks of drawn"]
     ranks = dict(zip(ranked[0].ranking.methods, ranked[0].ranking.mean_ranks, strict=True))
     assert ranks["entropy"] == pytest.approx((5 * 1 + 3) / 6)
-    assert ranks[RANDOM] == ranks["stratified"] == pytest.approx((5 * 2.5 + 1.5) / 6)
+    assert ranks[RANDOM] == ranks["random_stratified"] == pytest.approx((5 * 2.5 + 1.5) / 6)
     assert ranked[0].stability is not None
     assert ranked[0].stability.same_best == BLOCKS
     # one lost block of six: no exact test can reach 5 %
@@ -156,18 +156,18 @@ def test_ranks_and_penalties(results: Results) -> None:
 
 
 def test_a_clear_winner_wins_the_penalty_matrix() -> None:
-    clear = results_of({RANDOM: [FLAT] * BLOCKS, "stratified": [FLAT] * BLOCKS, "entropy": [RISING] * BLOCKS})
+    clear = results_of({RANDOM: [FLAT] * BLOCKS, "random_stratified": [FLAT] * BLOCKS, "entropy": [RISING] * BLOCKS})
     found = penalties(clear, "effusion")[0]
-    assert found.by_area.methods == (RANDOM, "stratified", "entropy")
+    assert found.by_area.methods == (RANDOM, "random_stratified", "entropy")
     assert found.by_area.wins == ((0, 0, 0), (0, 0, 0), (1, 1, 0))
     # the first of three budgets is the common start
     assert found.by_budget.wins[2][0] == pytest.approx(2 / 3)
 
 
 def test_missing_blocks_are_left_out_pairwise() -> None:
-    part = results_of({RANDOM: [FLAT] * 3, "entropy": [RISING] * 2, "stratified": [FLAT] * 3})
+    part = results_of({RANDOM: [FLAT] * 3, "entropy": [RISING] * 2, "random_stratified": [FLAT] * 3})
     found = {c.strategy: c for c in analyse(part).figures[0].comparisons}
-    assert (found["entropy"].area.blocks, found["stratified"].area.blocks) == (2, 3)
+    assert (found["entropy"].area.blocks, found["random_stratified"].area.blocks) == (2, 3)
     assert len(part.missing) == BLOCKS * 4 - 8
     assert analyse(part).underpowered
 
@@ -181,14 +181,14 @@ def test_nothing_finished_gives_no_number() -> None:
 
 
 def test_minutes_are_another_axis() -> None:
-    both = {RANDOM: [FLAT] * 2, "entropy": [RISING] * 2, "stratified": [FLAT] * 2}
+    both = {RANDOM: [FLAT] * 2, "entropy": [RISING] * 2, "random_stratified": [FLAT] * 2}
     cell = Cell(0, "drawn", "sigmoid", "entropy")
     assert results_of(both, "minutes").budget(cell).tolist() == [8, 16, 32]
     assert results_of(both, "items").budget(cell).tolist() == [4, 8, 16]
 
 
 def test_budgets_that_differ_are_compared_over_what_both_cover() -> None:
-    both = results_of({RANDOM: [FLAT], "entropy": [RISING], "stratified": [FLAT]})
+    both = results_of({RANDOM: [FLAT], "entropy": [RISING], "random_stratified": [FLAT]})
     cell = Cell(0, "drawn", "sigmoid", "entropy")
     both.cells[cell] = cell_result(cell, RISING, (8.0, 16.0, 32.0))
     # entropy rises from 1/2 at 8 to 3/4 at 16; random ends at 16

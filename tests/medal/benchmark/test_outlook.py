@@ -20,7 +20,7 @@ from medal.benchmark.truth import TestTruth
 from medal.metrics.learning_curves import aubc
 
 ITEMS = (10.0, 20.0, 40.0, 80.0, 160.0)
-STRATEGIES = (RANDOM, "stratified", "entropy")
+STRATEGIES = (RANDOM, "random_stratified", "entropy")
 ROWS = 8
 TRUTH = TestTruth(
     tuple(f"r{i}" for i in range(ROWS)),
@@ -105,7 +105,7 @@ def test_no_validation_arm_no_forecast() -> None:
 def test_one_price_cannot_turn_the_order() -> None:
     found = prices(results(), "effusion")
     assert found[0].stability.stable
-    assert found[0].stability.stated.order == ("entropy", "stratified", RANDOM)
+    assert found[0].stability.stated.order == ("entropy", "random_stratified", RANDOM)
 
 
 def test_whole_rows_and_findings_have_prices_of_their_own() -> None:
