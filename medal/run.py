@@ -173,8 +173,18 @@ def settle(recipe: Recipe) -> None:
     settle_process(recipe.resources.threads)
 
 
-def play(recipe: Recipe, seed: int, folder: Path, cache: Path, progress: Progress = silent) -> str:
+def play(
+    recipe: Recipe, seed: int, folder: Path, cache: Path, progress: Progress = silent, *, previews: bool = True
+) -> str:
     """Plays one study to its end.
+
+    Args:
+        recipe: what it is made of.
+        seed: root of every generator.
+        folder: of the study.
+        cache: of decoded images.
+        progress: told about every step.
+        previews: whether to keep small images of what is asked.
 
     Returns:
         Why it ended.
@@ -183,6 +193,7 @@ def play(recipe: Recipe, seed: int, folder: Path, cache: Path, progress: Progres
     # a journal says what was computed, not where: its hashes are those of every engine
     here = recipe.model_copy(update={"resources": Resources(threads=recipe.resources.threads)})
     loop = task_module(recipe.task).make(here, seed, folder, cache, progress)
+    loop.previews = previews
     try:
         check_needs(loop.strategy, loop.learner)
         if recipe.resources.engine == "ray":

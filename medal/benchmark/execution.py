@@ -18,7 +18,7 @@ from medal.benchmark.truth import store_truth
 from medal.engine import Engine, Job, Notify, engine_of, quiet
 from medal.errors import MedalError
 from medal.recipe import validate
-from medal.schema import Recipe, Resources
+from medal.schema import Recipe
 from medal.source import Progress, silent
 
 
@@ -127,32 +127,16 @@ def play_cell(
     Returns:
         {"end": why it ended, "error": ""} or {"end": "", "error": what went wrong}.
     """
+    from medal.run import play
+
     try:
-        end = _play(validate(dict(recipe)), block, folder, cache, progress)
+        end = play(validate(dict(recipe)), block, folder, cache, progress, previews=False)
     except MedalError as error:
         return {"end": "", "error": str(error)}
     except Exception as error:  # a defect of one strategy must not cost the others their night
         return {"end": "", "error": f"{type(error).__name__}: {error}"}
     shed(folder)
     return {"end": end, "error": ""}
-
-
-def _play(recipe: Recipe, block: int, folder: Path, cache: Path, progress: Progress) -> str:
-    from medal.recipe import task_module
-    from medal.run import settle
-
-    settle(recipe)
-    # a journal says what was computed, not where: its hashes are those of every engine
-    here = recipe.model_copy(update={"resources": Resources(threads=recipe.resources.threads)})
-    loop = task_module(recipe.task).make(here, block, folder, cache, progress)
-    loop.previews = False
-    try:
-        while not loop.finished:
-            loop.step()
-            progress(f"round {loop.pool.round}", loop.steps_done, loop.steps_total)
-        return str(loop.run())
-    finally:
-        loop.study.close()
 
 
 def shed(folder: Path) -> Sequence[Path]:

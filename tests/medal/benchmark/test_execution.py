@@ -7,12 +7,13 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from small_benchmark import played, small, small_plan, tables_of
 
-from medal.benchmark import execution
+import medal.run
 from medal.benchmark.cells import read_cell
 from medal.benchmark.execution import execute, is_finished, prepare, to_do
 from medal.benchmark.folder import BenchmarkFolder, is_benchmark, make_folder, open_folder, placed
@@ -27,6 +28,7 @@ from medal.benchmark.verify import verify
 from medal.errors import ConfigError, StudyError
 from medal.identity import PUBLIC_KEY, Pseudonyms
 from medal.ledger import Ledger
+from medal.recipe import Recipe
 from medal.study import Study
 
 ENTROPY = Cell(1, "drawn", "sigmoid", "entropy")
@@ -208,20 +210,20 @@ def test_a_lost_cell_is_played_again_to_the_same_tables(copy: BenchmarkFolder, l
 
 def test_a_broken_cell_does_not_stop_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = make_folder(tmp_path / "b", small_plan(blocks=1))
-    real = execution._play
+    real = medal.run.play
 
-    def breaks(recipe: object, *rest: object) -> str:
-        if recipe.arm == "random_stratified":  # type: ignore[attr-defined]
+    def breaks(recipe: Recipe, *rest: Any, **named: Any) -> str:
+        if recipe.arm == "random_stratified":
             raise ZeroDivisionError("a defect")
-        return real(recipe, *rest)  # type: ignore[arg-type]
+        return real(recipe, *rest, **named)
 
-    monkeypatch.setattr(execution, "_play", breaks)
+    monkeypatch.setattr(medal.run, "play", breaks)
     failures = execute(folder)
     assert [(f.cell, f.error) for f in failures] == [
         ("drawn/sigmoid/random_stratified/block_00", "ZeroDivisionError: a defect")
     ]
     assert [c.strategy for c in to_do(folder)] == ["random_stratified"]
-    monkeypatch.setattr(execution, "_play", real)
+    monkeypatch.setattr(medal.run, "play", real)
     assert execute(folder) == []
 
 
