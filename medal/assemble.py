@@ -155,7 +155,7 @@ def study_of(recipe: Recipe, seed: int, folder: Path, source: Source, split: Spl
 
 
 def shareable(recipe: Recipe) -> dict[str, object]:
-    """The recipe without where files lie, since a folder's name can tell whose they are; `run.json` keeps it.
+    """The recipe without where files lie, since a folder's name can tell whose they are; the private folder keeps it.
 
     `data.root` is left out; of every other absolute path the last name stays.
     """

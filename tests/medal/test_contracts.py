@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from toy import VectorSource, planted
 
+import medal.representativeness
 import medal.sampling
 import medal.uncertainty
 from medal.budget import Allowance, CostModel
@@ -45,7 +46,7 @@ def public(package: object, attribute: str) -> list[type]:
 
 
 SCORES = public(medal.uncertainty, "pointwise")
-SAMPLERS = public(medal.sampling, "stops_early")
+SAMPLERS = [*public(medal.sampling, "stops_early"), *public(medal.representativeness, "stops_early")]
 
 
 @pytest.mark.parametrize("kind", SCORES)
@@ -60,7 +61,9 @@ def test_every_public_sampler_keeps_its_contract(kind: type):
 
 def test_the_walk_finds_scores_and_samplers():
     assert {"BALD", "Entropy", "BetaEpistemic"} <= {c.__name__ for c in SCORES}
-    assert {"Diverse", "LabelStratified", "RandomSampler", "TopK"} <= {c.__name__ for c in SAMPLERS}
+    assert {"Diverse", "KCenter", "LabelStratified", "RandomSampler", "TopK", "TypiClust"} <= {
+        c.__name__ for c in SAMPLERS
+    }
 
 
 # ---- made-up material
