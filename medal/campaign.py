@@ -7,6 +7,7 @@ waits for people.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import shutil
 import time
@@ -145,8 +146,9 @@ class Campaign:
         return self.learner.predict(self._cache_of(str(last.content["weights"])), self.progress)
 
     def _cache_of(self, weights: str) -> Path:
-        """Rows are cached by position, so a cache is of one model and one set of rows."""
-        return self.study.outputs_path / f"{weights[:16]}-{self.source.digest[:8]}"
+        """Rows are cached by position, so a cache is of one model and one list of rows."""
+        rows = hashlib.sha256("\x1e".join((self.source.digest, *self.source.ids)).encode()).hexdigest()
+        return self.study.outputs_path / f"{weights[:16]}-{rows[:8]}"
 
     def draw(self, part: str, count: int, purpose: str) -> Query:
         """A query about random whole rows; all units of a row are asked together at the price of an image.

@@ -96,7 +96,9 @@ class FeatureSource:
     ) -> None:
         self.name, self.labels, self.ids, self.groups = source.name, source.labels, source.ids, source.groups
         self.splits, self.meta, self.quarantined = source.splits, source.meta, source.quarantined
-        self.digest = hashlib.sha256(f"{source.digest}\x1f{encoder.digest}".encode()).hexdigest()
+        # which rows a source shows can depend on more than the content of its files, such as which views a table names
+        rows = "\x1e".join(source.ids)
+        self.digest = hashlib.sha256(f"{source.digest}\x1f{encoder.digest}\x1f{rows}".encode()).hexdigest()
         self.scale: tuple[Tensor, Tensor] | None = None
         self._preview = source.preview
         path = cache / f"features-{self.digest[:16]}.npy" if cache is not None else None

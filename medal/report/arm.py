@@ -67,12 +67,14 @@ def arm_truth(study: StudyHistory) -> tuple[tuple[str, ...], NDArray[np.float64]
     """What the readers agreed on about the images of the arm, by the rule of the study's recipe.
 
     Returns:
-        Ids of the rows, sorted, and (n, L) of 1, 0, NaN and -1; soft values are NaN, since they cannot be measured
-        against.
+        Ids of the rows, sorted, and (n, L) of 1, 0, NaN and -1; as when the journal was written, a soft value counts as
+        the nearer of absent and present, and as NaN in the middle.
     """
-    drawn = {row_id(a.unit) for a in study.answers if a.purpose == VALIDATION}
+    gone = {taken.unit for taken in study.retired}
+    answers = [answer for answer in study.answers if answer.unit not in gone]
+    drawn = {row_id(answer.unit) for answer in answers if answer.purpose == VALIDATION}
     said: dict[str, list[tuple[str, torch.Tensor]]] = {row: [] for row in sorted(drawn)}
-    for answer in study.answers:
+    for answer in answers:
         if (row := row_id(answer.unit)) in said and len(answer.target) == len(study.labels):
             said[row].append((answer.annotator, torch.tensor(answer.target, dtype=torch.float32)))
     said = {row: opinions for row, opinions in said.items() if opinions}
@@ -80,7 +82,8 @@ def arm_truth(study: StudyHistory) -> tuple[tuple[str, ...], NDArray[np.float64]
     rule = Consensus(readers.get("rule", "majority"), readers.get("reader"))
     values = [rule.of(latest(opinions)).numpy().astype(np.float64) for opinions in said.values()]
     table = np.array(values).reshape(len(said), len(study.labels))
-    return tuple(said), np.where(np.isin(table, (0.0, 1.0, -1.0)), table, math.nan)
+    hard = np.where(table > 0.5, 1.0, np.where((table >= 0) & (table < 0.5), 0.0, table))
+    return tuple(said), np.where(table == 0.5, math.nan, hard)
 
 
 def arm_curve(study: StudyHistory) -> ArmCurve | None:

@@ -306,3 +306,13 @@ def test_a_second_training_reads_no_image_again_even_without_a_cache():
     for number in range(2):
         learner.fit(pool_of(source), LabelTable(torch.arange(20), truth.values[:20]), Seed(number))
     assert sum(spy.read) == 40
+
+
+def test_other_rows_of_the_same_files_do_not_get_each_others_features(tmp_path: Path):
+    whole, _ = planted(12, seed=1)
+    one = VectorSource(whole.vectors[:6], whole.labels, whole.ids[:6], whole.groups[:6])
+    other = VectorSource(whole.vectors[6:], whole.labels, whole.ids[6:], whole.groups[6:])
+    assert one.digest == other.digest  # the digest is of the files, and what is shown of them can differ
+    encoder = Spy()
+    FeatureSource(one, encoder, tmp_path)
+    assert torch.equal(FeatureSource(other, encoder, tmp_path).images([0]), other.images([0]) @ encoder.matrix)

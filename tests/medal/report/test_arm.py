@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from medal.metrics import estimable_labels
 from medal.report.arm import arm_curve, arm_truth, trained_on
 from medal.report.collect import collect_study
-from medal.report.history import Answer, Batch, Measures, Predictions, Round, StudyHistory
+from medal.report.history import Answer, Batch, Measures, Predictions, Retired, Round, StudyHistory
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +36,15 @@ def test_readers_are_joined_by_the_rule_of_the_recipe():
     for rule, expected in ({"rule": "majority"}, [0, 0]), ({"rule": "first"}, [1, 0]):
         np.testing.assert_array_equal(arm_truth(of(said, rule))[1], [expected])
     np.testing.assert_array_equal(arm_truth(of(said, {"rule": "reader", "reader": "C"}))[1], [[0, 1]])
-    # soft values cannot be measured against
-    assert np.isnan(arm_truth(of(said, {"rule": "soft"}))[1]).all()
+    # a third of the readers for, two thirds against; in balance neither counts
+    np.testing.assert_array_equal(arm_truth(of(said, {"rule": "soft"}))[1], [[0, 0]])
+    np.testing.assert_array_equal(arm_truth(of(said[:2], {"rule": "soft"}))[1], [[math.nan, 0]])
+
+
+def test_retired_images_are_no_part_of_the_arm():
+    said = [answer("I1", (1, 0)), answer("I2", (1, 1)), answer("I3#Mass", (1,))]
+    ids, _ = arm_truth(of(said, retired=(Retired("I2", "quality", "A"),)))
+    assert ids == ("I1",)
 
 
 def test_a_correction_counts_and_what_was_drawn_by_a_strategy_does_not():
