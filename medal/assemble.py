@@ -18,6 +18,7 @@ from medal.errors import ConfigError, EmptySource
 from medal.examine import Examiner
 from medal.learners.protocol import Learner
 from medal.oracle.protocol import Oracle
+from medal.places import without_places
 from medal.pool import Pool
 from medal.schema import Recipe
 from medal.source import Opened, Progress, Source, Truth, silent
@@ -108,8 +109,18 @@ def oracle_of(recipe: Recipe, source: Source, truth: Truth | None) -> Oracle:
     return build(recipe.oracle, "oracle", truth=truth, rows=source.ids, cost=cost_of(recipe))
 
 
-def study_of(recipe: Recipe, seed: int, folder: Path, source: Source, split: Split) -> Study:
+def study_of(
+    recipe: Recipe, seed: int, folder: Path, source: Source, split: Split, extra: Mapping[str, object] | None = None
+) -> Study:
     """Opens the study folder, or makes it with everything that has to be fixed before round 0.
+
+    Args:
+        recipe: what is played.
+        seed: of the study.
+        folder: of the study.
+        source: the data.
+        split: of its rows.
+        extra: what else the first event of a new study says.
 
     Raises:
         ConfigError: when the folder belongs to other data or another split.
@@ -142,6 +153,7 @@ def study_of(recipe: Recipe, seed: int, folder: Path, source: Source, split: Spl
         "split": {"hash": split.digest(), "counts": split.counts()},
         "versions": versions(),
         "threads": torch.get_num_threads(),
+        **(extra or {}),
     }
     columns = zip(source.ids, source.groups, split.parts, strict=True)
     rows = [
@@ -155,23 +167,13 @@ def study_of(recipe: Recipe, seed: int, folder: Path, source: Source, split: Spl
 
 
 def shareable(recipe: Recipe) -> dict[str, object]:
-    """The recipe without where files lie, since a folder's name can tell whose they are; the private folder keeps it.
+    """The recipe without where files lie, since a path can tell whose they are; the private folder keeps it.
 
-    `data.root` is left out; of every other absolute path the last name stays.
+    Paths are left out whole, see `medal.places.is_place`; so is the address of a cluster.
     """
-    content = recipe.model_dump(mode="json")
-    content["data"] = {k: v for k, v in content["data"].items() if k != "root"}
-    return {key: _without_folders(value) for key, value in content.items()}
-
-
-def _without_folders(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: _without_folders(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_without_folders(inner) for inner in value]
-    if isinstance(value, str) and (value.startswith("~") or Path(value).is_absolute()):
-        return Path(value).name
-    return value
+    content = without_places(recipe.model_dump(mode="json"))
+    content["data"].pop("root", None)
+    return content
 
 
 def versions() -> Mapping[str, str]:

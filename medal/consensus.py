@@ -2,6 +2,8 @@
 
 A reader's later answer corrects the earlier one, so that each reader has one opinion; the rule then makes one value of
 the opinions, label by label. Uncertain (-1) gives way to a reader who decided, and stands where nobody did.
+Labels that a clinic brought along are nobody's reading of an image for this study: they count where no reader has
+answered, label by label.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from torch import Tensor
 from medal.errors import ConfigError, UnknownName
 
 RULES = ("majority", "soft", "first", "reader")
+CLINIC = "clinic"
+"""Who answers for labels that a clinic brought along."""
 Rule = Literal["majority", "soft", "first", "reader"]
 
 
@@ -61,7 +65,7 @@ class Consensus:
         if self.rule == "reader":
             named = opinions.get(str(self.reader))
             return torch.full_like(next(iter(opinions.values())), math.nan) if named is None else named.clone()
-        values = torch.stack(list(opinions.values()))
+        values = torch.stack(list(given_way(opinions).values()))
         if len(values) == 1:
             return values[0].clone()
         if self.rule == "first":
@@ -91,6 +95,23 @@ def latest(answers: Sequence[tuple[str, Tensor]]) -> dict[str, Tensor]:
         before = opinions.get(reader)
         opinions[reader] = values if before is None else torch.where(torch.isnan(values), before, values)
     return opinions
+
+
+def given_way(opinions: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The opinions, with the clinic's labels left out wherever a reader has answered.
+
+    Args:
+        opinions: reader -> (W) values.
+
+    Example:
+        >>> given_way({CLINIC: torch.tensor([1.0, 1.0]), "R1": torch.tensor([0.0, math.nan])})[CLINIC]
+        tensor([nan, 1.])
+    """
+    readers = [values for reader, values in opinions.items() if reader != CLINIC]
+    if CLINIC not in opinions or not readers:
+        return dict(opinions)
+    answered = ~torch.stack(readers).isnan().all(0)
+    return {**opinions, CLINIC: torch.where(answered, math.nan, opinions[CLINIC])}
 
 
 def _mean(values: Tensor, counted: Tensor) -> Tensor:

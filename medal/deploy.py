@@ -18,9 +18,11 @@ from medal.exchange.place import cache_folder, is_known, recall
 from medal.import_paths import resolve
 from medal.learners.protocol import Learner
 from medal.recipe import Recipe, change
+from medal.report.words import task_name
 from medal.run import INDEX, load_run, settle
 from medal.seeding import Seed
 from medal.source import Progress, Source, silent
+from medal.standing import as_it_is_now
 from medal.storage import write_bytes, write_json
 from medal.study import Study
 
@@ -68,16 +70,22 @@ def recipe_for(folder: Path, overrides: Sequence[str]) -> Recipe:
     Args:
         folder: study or run.
         overrides: such as `data=folder` and `data.root=PATH`. A data set that takes `findings` and `size` gets those
-            that the model was trained with, unless they are given.
+            that the model was trained with, unless they are given. Predicting needs no labels: a data set that takes
+            `findings` and `labels` reads no table of labels in another `data.root`, unless `data.labels` names one; a
+            column `patient_id` of such a table is then lost, so that a prediction may stand under another patient.
     """
     recipe, keys = recipe_of(folder), {o.partition("=")[0].strip() for o in overrides}
-    if "data" not in keys:
+    if not keys & {"data", "data.root"}:
         return change(recipe, overrides)
     with Study.open(choose_study(folder), write=False) as study:
         data = study.opened["data"]
-    chosen = change(recipe, [o for o in overrides if o.startswith("data=")])
+    chosen = change(recipe, overrides)
     takes = signature_of(resolve(chosen.data.use, "data.use"), "data").names
-    known: dict[str, object] = {"findings": data["labels"], "size": data["shape"][-1]}
+    known: dict[str, object] = {"findings": data["labels"]}
+    if "data" in keys:
+        known["size"] = data["shape"][-1]
+    if "data.root" in keys and "findings" in takes:
+        known["labels"] = None
     like = [f"data.{k}={json.dumps(v)}" for k, v in known.items() if k in takes and f"data.{k}" not in keys]
     return change(recipe, [*(o for o in overrides if o.startswith("data=")), *like, *_after(overrides)])
 
@@ -96,7 +104,7 @@ def trained_learner(
     """
     event = study.ledger.last("trained")
     if event is None:
-        raise StudyError(f"{study.folder.name} has no trained model yet; run `medal resume`")
+        raise _untrained(study)
     labels = study.opened["data"]["labels"]
     if list(source.labels) != labels:
         raise StudyError(
@@ -111,6 +119,12 @@ def trained_learner(
     seed = Seed(study.opened["seed"]) / f"round {number}" / "learner"
     learner.load_state_dict(study.load_weights(number), seed)
     return learner, number
+
+
+def _untrained(study: Study) -> StudyError:
+    """A study of a run is played on, one of people is trained by them."""
+    step = "resume" if (study.folder.parent.parent / INDEX).is_file() else "train"
+    return StudyError(f"{study.folder.name} has no trained model yet; run `medal {step}`")
 
 
 def predict(folder: Path, recipe: Recipe, out: Path, cache: Path, progress: Progress = silent) -> int:
@@ -158,7 +172,7 @@ def export(folder: Path, out: Path) -> Path:
     with Study.open(choose_study(folder), write=False) as study:
         event = study.ledger.last("trained")
         if event is None:
-            raise StudyError(f"{study.folder.name} has no trained model yet; run `medal resume`")
+            raise _untrained(study)
         number = int(event.content["round"])
         measured = [e.content for e in study.ledger.events("evaluated") if e.content["round"] == number]
         state = study.load_weights(number)
@@ -166,7 +180,14 @@ def export(folder: Path, out: Path) -> Path:
         save_weights(out / "model.safetensors", state)
         write_bytes(out / "recipe.yaml", show(recipe).encode())
         write_json(out / "labels.json", study.opened["data"]["labels"])
-        card = model_card(study.opened, event.content, measured[-1] if measured else None, study.ledger.head())
+        added = [e.content for e in study.ledger.events("added")]
+        groups = len({row["group"] for row in study.read_units()}) if added else None
+        card = model_card(
+            as_it_is_now(study.opened, added, groups),
+            event.content,
+            measured[-1] if measured else None,
+            study.ledger.head(),
+        )
         write_bytes(out / "model_card.md", card.encode())
     return out
 
@@ -177,14 +198,14 @@ def model_card(
     """The text of the model card.
 
     Args:
-        opened: content of the study's first event.
+        opened: content of the study's first event, see `as_it_is_now`.
         trained: content of the last training.
         measured: content of its evaluation, None when there was none.
         head: head hash of the journal.
     """
     data, recipe = opened["data"], opened["recipe"]
     lines = [
-        f"# Model card: {opened['task']}, {opened['arm']}, seed {opened['seed']}",
+        f"# Model card: {task_name(opened['task'])}, {opened['arm']}, seed {opened['seed']}",
         "",
         "For research. Not a medical device; not for diagnosis.",
         "",
@@ -192,9 +213,9 @@ def model_card(
         "| --- | --- |",
         f"| answers | {', '.join(data['labels'])}; one probability each, independent of the others |",
         f"| learner | `{recipe['learner']['use']}` |",
-        f"| data | {data['name']}: {data['rows']} images of {data['groups']} patients, `{data['digest'][:12]}` |",
+        f"| data | {data['name']}: {_images(data)}, `{data['digest'][:12]}` |",
         f"| trained with | {trained['rows']} images after round {trained['round']}, chosen by `{opened['arm']}` |",
-        f"| split | by patient, hash `{opened['split']['hash'][:16]}`, rows {opened['split']['counts']} |",
+        f"| split | by patient, hash `{opened['split']['hash'][:16]}`, rows {_parts(opened['split']['counts'])} |",
         f"| weights | content hash `{trained['weights']}` |",
         f"| journal | head hash `{head}` |",
         f"| made with | medal {opened['medal']}, {', '.join(f'{k} {v}' for k, v in opened['versions'].items())} |",
@@ -203,6 +224,15 @@ def model_card(
         "",
     ]
     return "\n".join([*lines, *_measures(measured)]) + "\n"
+
+
+def _parts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{part} {count}" for part, count in counts.items() if count)
+
+
+def _images(data: Mapping[str, Any]) -> str:
+    text = f"{data['rows']} images of {data['groups']} patients"
+    return f"{text}, {data['later']} of them came later" if data.get("later") else text
 
 
 def _measures(measured: Mapping[str, Any] | None) -> Sequence[str]:

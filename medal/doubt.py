@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from medal.consensus import latest
+from medal.consensus import given_way, latest
 from medal.pool import Answer
 
 
@@ -54,7 +54,7 @@ def doubt(answers: Sequence[Answer], agreed: Tensor, probabilities: Tensor) -> D
         >>> found.label, round(found.confidence, 3), bool(found.disputed.any())
         (0, 0.1, False)
     """
-    opinions = torch.stack(list(latest([(a.annotator, a.values) for a in answers]).values()))
+    opinions = torch.stack(list(given_way(latest([(a.annotator, a.values) for a in answers])).values()))
     disputed = (opinions == 1).any(0) & (opinions == 0).any(0)
     known = (agreed == 0) | (agreed == 1)
     if not bool(known.any()):

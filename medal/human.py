@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from medal.exchange.csv_format import CsvFormat
 from medal.exchange.intake import IMPORTED, Desk, Intake, Question
 from medal.exchange.joining import take_in
 from medal.exchange.key import write_key
-from medal.exchange.listing import Listing, Previews, worklist_of
+from medal.exchange.listing import Listing, Previews, numbers_of, worklist_of
 from medal.exchange.place import study_token
 from medal.exchange.refusals import keep_comments, write_refusals
 from medal.exchange.worklist import ExchangeFormat
@@ -57,7 +58,7 @@ class HumanCampaign(Campaign):
     added: int = 0
     _questions: dict[str, Question] = field(default_factory=dict, repr=False)
     _retired_by: dict[str, str] = field(default_factory=dict, repr=False)
-    _told: set[str] = field(default_factory=set, repr=False)
+    _told: dict[str, frozenset[int]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -69,8 +70,13 @@ class HumanCampaign(Campaign):
 
         Raises:
             StudyError: when the folder holds a study in which something was asked already.
-            ConfigError: when too few patients are there to split.
+            ConfigError: when too few patients are there to split, or when a test part is wanted.
         """
+        if recipe.split.test > 0:
+            raise ConfigError(
+                f"split.test is {recipe.split.test:g}; a study with people measures on images that its readers label, "
+                "drawn at random, and labels that the clinic has never measure: set split.test=0"
+            )
         opened = assemble.open_data(recipe, cache, progress)
         split = assemble.split_of(recipe, opened.source)
         if split.counts()["pool"] < 2:
@@ -78,7 +84,9 @@ class HumanCampaign(Campaign):
                 f"{len(opened.source.ids)} images of {len(set(opened.source.groups))} patients leave "
                 f"{split.counts()['pool']} to choose from; give more images, or a smaller split.validation"
             )
-        campaign = cls._on(recipe, assemble.study_of(recipe, recipe.seed, folder, opened.source, split), opened, cache)
+        own = {"token": secrets.token_hex(8)}  # of a study that is new; one that is there keeps its own
+        study = assemble.study_of(recipe, recipe.seed, folder, opened.source, split, own)
+        campaign = cls._on(recipe, study, opened, cache)
         campaign.progress = progress
         if campaign.study.ledger.last("asked") is not None:
             campaign.study.close()
@@ -107,6 +115,7 @@ class HumanCampaign(Campaign):
 
     @classmethod
     def _on(cls, recipe: Recipe, study: Study, opened: Opened, cache: Path) -> HumanCampaign:
+        """Labels that the clinic has were not drawn at random, so that there is no examiner."""
         source = opened.source
         split = assemble.split_of(recipe, source)
         return cls(
@@ -117,7 +126,7 @@ class HumanCampaign(Campaign):
             strategy=assemble.strategy_of(recipe),
             cost=assemble.cost_of(recipe),
             seed=Seed(study.opened["seed"]),
-            examine=assemble.examiner_of(source, opened.truth),
+            examine=None,
             recipe=recipe,
             cache=cache,
         )
@@ -138,7 +147,7 @@ class HumanCampaign(Campaign):
             self._close_questions(content["ids"])
             self._retired_by.update(dict.fromkeys(content["ids"], str(content["annotator"])))
         elif event.kind == "told":
-            self._told.add(str(content["file"]))
+            self._told[str(content["file"])] = frozenset((event.aside or {}).get("refused", ()))
 
     def _close_questions(self, ids: Sequence[str]) -> None:
         for unit in ids:
@@ -170,9 +179,13 @@ class HumanCampaign(Campaign):
         )
         self.record(answers, "imported", units.kind)
 
-    def open_units(self) -> tuple[str, ...]:
-        """Units that were asked and not answered yet."""
-        return tuple(unit for unit, question in self._questions.items() if question.open)
+    def open_units(self, name: str | None = None) -> tuple[str, ...]:
+        """Units that were asked and not answered yet.
+
+        Args:
+            name: of a list, for those that it asked last; None for all.
+        """
+        return tuple(unit for unit, q in self._questions.items() if q.open and name in (None, q.list))
 
     def open_lists(self) -> dict[str, int]:
         """Work lists with open questions, oldest first, and how many images of each are open."""
@@ -244,10 +257,14 @@ class HumanCampaign(Campaign):
         row = {unit: n for n, unit in enumerate(self.pool.units.rows)}
         previews = Previews({item.id: row[item.id] for item in worklist.items}, self.source.preview)
         files = self.format.write(worklist, previews, folder)
-        return Listing(worklist, folder, tuple(files), write_key(worklist, study_token(self.study.opened)))
+        key = write_key(name, numbers_of(self, name), study_token(self.study.opened))
+        return Listing(worklist, folder, tuple(files), key)
 
     def tell(self, path: Path, reader: str = "", extra: bool = False) -> Intake:
         """Takes a file of answers in: its good rows in one step, its bad rows into a list beside it.
+
+        Of a file that was told before only the rows count that were refused then: what was taken may have been
+        corrected since.
 
         Args:
             path: a work list that was filled in, or another file that the format reads.
@@ -261,9 +278,7 @@ class HumanCampaign(Campaign):
         digest = hashlib.sha256(f"{reader}\n{extra}\n".encode() + path.read_bytes()).hexdigest()
         quarantined = self.source.quarantined
         desk = Desk(self.pool, self._questions, self._retired_by, quarantined, reader or NOBODY, extra)
-        intake = desk.sort(reading)
-        if digest in self._told:
-            intake = Intake(refused=intake.refused, unchanged=intake.taken + intake.unchanged, blank=intake.blank)
+        intake = desk.sort(reading, self._told.get(digest))
         write_refusals(path, reading.name, intake.refused)
         keep_comments(study_token(self.study.opened), intake.comments)
         if not intake.taken:
@@ -277,7 +292,7 @@ class HumanCampaign(Campaign):
             for ids, reason, who in intake.retired:
                 self.retire(ids, reason, who)
             content = {"file": digest, "taken": intake.taken, "refused": len(intake.refused)}
-            self._append("told", content)
+            self._append("told", content, {"refused": [line for line, _, _ in intake.refused]})
         return intake
 
     def learn(self) -> bool:
@@ -296,7 +311,7 @@ class HumanCampaign(Campaign):
                 f"no image to train with is labelled yet{why}; label a work list and bring it in: `medal tell`"
             )
         last, measured = self.study.ledger.last("trained"), self.study.ledger.last("evaluated")
-        news = last is None or self._answered_since(last) or not self.study.weights_path(self._trained).is_file()
+        news = last is None or self._answered_since(last) or self._weights_lost()
         if not news and last is not None and measured is not None and measured.seq > last.seq:
             return False
         if news:
@@ -304,6 +319,22 @@ class HumanCampaign(Campaign):
             self.train()
         self.evaluate(thorough=True)
         return True
+
+    def train(self) -> None:
+        """As in `Campaign`; begins from nothing where the weights to go on from are lost."""
+        if self.trained and self._weights_lost():
+            self._fit()
+            self._forget_outputs()
+        else:
+            super().train()
+
+    def _weights_lost(self) -> bool:
+        """Whether the last weights are gone or damaged."""
+        try:
+            self.study.load_weights(self._trained)
+        except StudyError:
+            return True
+        return False
 
     def asked_events(self, name: str) -> Iterator[Mapping[str, object]]:
         """The questions of one list, as the journal has them."""

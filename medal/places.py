@@ -1,8 +1,9 @@
 """Where a run's data lie: paths of this machine, kept out of the run folder, which may be shared.
 
-The index of a run holds its recipes without folders, since a folder's name can tell whose images they are. What was
-taken out lies in the private folder (`medal.identity.private_folder`), in a file named by a token that the index
-holds: a run that is moved keeps its places, a run that is copied to another machine has to be told them again.
+The index of a run holds its recipes without paths, since the name of a folder or a file can tell whose images they are,
+and without the machine that leads a cluster. What was taken out lies in the private folder
+(`medal.identity.private_folder`), in a file named by a token that the index holds: a run that is moved keeps its
+places, a run that is copied to another machine has to be told them again.
 """
 
 from __future__ import annotations
@@ -10,17 +11,75 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from medal.identity import private_folder
+from medal.schema import Recipe
 from medal.storage import read_json, write_bytes
 
 Places = Mapping[str, Any]
 """Dotted key of a recipe, such as "data.root" -> the path that stands there."""
+ROOT, LABELS, INIT, ADDRESS = "data.root", "data.labels", "learner.init", "resources.address"
+KEYS = (ROOT, LABELS, INIT, ADDRESS)
+"""Keys that name a place even where the path is relative."""
+DEFAULT_NAMES = {LABELS: "labels.csv"}
+"""What stands there unless somebody says otherwise names nobody."""
 FOLDER = "places"
 TOKEN = re.compile(r"[0-9a-f]{16}")
+
+
+def is_place(key: str, value: object) -> bool:
+    """Whether the value of a recipe's dotted key tells where something lies.
+
+    Example:
+        >>> is_place("data.labels", "smith.csv"), is_place("data.labels", "labels.csv"), is_place("data.use", "~/x")
+        (True, False, True)
+    """
+    if not isinstance(value, str):
+        return False
+    named = key in KEYS and value != DEFAULT_NAMES.get(key)
+    return named or value.startswith("~") or Path(value).is_absolute()
+
+
+def without_places(content: Any, key: str = "") -> Any:
+    """Plain data without the values that are places, see `is_place`.
+
+    Args:
+        content: a recipe, or what stands under a key of one.
+        key: dotted key of the content.
+
+    Example:
+        >>> without_places({"data": {"root": "images", "tables": ["/a.csv", "b"]}, "seed": 1})
+        {'data': {'tables': ['b']}, 'seed': 1}
+    """
+    if isinstance(content, Mapping):
+        inner = {name: (f"{key}.{name}" if key else str(name), value) for name, value in content.items()}
+        return {name: without_places(value, at) for name, (at, value) in inner.items() if not is_place(at, value)}
+    if isinstance(content, list):
+        return [without_places(value, f"{key}.{n}") for n, value in enumerate(content) if not is_place("", value)]
+    return content
+
+
+def whole_of(recipe: Recipe) -> dict[str, Any]:
+    """A recipe as plain data, with the absolute place of its data: it may be resumed from another folder."""
+    content = recipe.model_dump(mode="json")
+    if isinstance(root := content["data"].get("root"), str):
+        content["data"]["root"] = str(Path(root).expanduser().absolute())
+    return content
+
+
+def unknown(wanted: Iterable[str], known: Iterable[str]) -> set[str]:
+    """Keys of places that somebody has to tell; which cluster was used elsewhere is none of them."""
+    return set(wanted) - set(known) - {ADDRESS}
+
+
+def other_files(before: Recipe, after: Recipe) -> bool:
+    """Whether a file of a recipe has been given another name, rather than the same file another folder."""
+    old, new = (taken_out(content, without_places(content)) for content in (whole_of(before), whole_of(after)))
+    files = (old.keys() & new.keys()) - {ROOT, ADDRESS}
+    return any(Path(str(old[key])).name != Path(str(new[key])).name for key in files)
 
 
 def taken_out(whole: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:

@@ -117,6 +117,11 @@ class Pool:
         """The same pool in which these units are no candidates, because an answer is awaited; to be read only."""
         return replace(self, _asked=frozenset(self.units.positions(ids).tolist()))
 
+    def covered(self) -> Tensor:
+        """Units of the pool part that are paid or awaited, and not retired, (n,) int64 ascending."""
+        known = torch.tensor(sorted((self._answers.keys() | self._asked) - self._retired), dtype=torch.long)
+        return known[self._part[known] == PARTS.index("pool")]
+
     def labelled(self, part: str = "pool") -> Tensor:
         """Paid units of one part that were not retired, (n,) int64 ascending."""
         paid = torch.tensor(sorted(self._answers.keys() - self._retired), dtype=torch.long)

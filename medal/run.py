@@ -17,7 +17,7 @@ from medal.engine import Notify as Notify
 from medal.engine import quiet as quiet
 from medal.errors import ConfigError, MedalError, StudyError
 from medal.needs import check_needs
-from medal.places import Places, find, keep, laid_back, taken_out
+from medal.places import Places, find, keep, laid_back, other_files, taken_out, unknown, whole_of
 from medal.recipe import Recipe, change, digest, task_module, validate, with_strategy
 from medal.schema import Resources
 from medal.source import Progress, silent
@@ -72,9 +72,8 @@ class Run:
         """Writes the index, and where the data lie into the private folder."""
         from medal.assemble import shareable
 
-        whole = {arm: _placed(recipe) for arm, recipe in self.arms.items()}
-        shared = {arm: shareable(validate(content)) for arm, content in whole.items()}
-        places = {arm: taken_out(whole[arm], shared[arm]) for arm in whole}
+        shared = {arm: shareable(recipe) for arm, recipe in self.arms.items()}
+        places = {arm: taken_out(whole_of(recipe), shared[arm]) for arm, recipe in self.arms.items()}
         index: dict[str, Any] = {
             "format": FORMAT,
             "recipe": self.name,
@@ -85,14 +84,6 @@ class Run:
             index["places"] = {arm: sorted(keys) for arm, keys in places.items()}
             index["token"] = keep(places, _token(self.folder / INDEX))
         write_json(self.folder / INDEX, index)
-
-
-def _placed(recipe: Recipe) -> dict[str, Any]:
-    """A recipe as plain data, with the absolute place of its data: a run may be resumed from another folder."""
-    content = recipe.model_dump(mode="json")
-    if isinstance(root := content["data"].get("root"), str):
-        content["data"]["root"] = str(Path(root).expanduser().absolute())
-    return content
 
 
 def _token(index: Path) -> str | None:
@@ -137,7 +128,7 @@ def load_run(folder: Path, overrides: Sequence[str] = ()) -> Run:
         known = {arm: _known(private.get(arm, {}), index.get("places", {}).get(arm, [])) for arm in index["arms"]}
         arms = {arm: validate(laid_back(values, known[arm])) for arm, values in index["arms"].items()}
         asked = {key for keys in index.get("places", {}).values() for key in keys}
-        unplaced = tuple(sorted(asked - {key for places in known.values() for key in places}))
+        unplaced = tuple(sorted(unknown(asked, {key for places in known.values() for key in places})))
         run = Run(folder, str(index["recipe"]), arms, tuple(Entry(**e) for e in index["studies"]), unplaced)
     except (KeyError, TypeError, AttributeError, ValueError, IndexError, ConfigError) as error:
         what = f"no {error}" if isinstance(error, KeyError) else str(error)
@@ -153,7 +144,7 @@ def _changed(run: Run, overrides: Sequence[str]) -> Run:
     """The run with overrides laid over every arm; only places and resources may change."""
     arms = {arm: change(recipe, overrides) for arm, recipe in run.arms.items()}
     for arm, recipe in run.arms.items():
-        if _essence(recipe) != _essence(arms[arm]):
+        if _essence(recipe) != _essence(arms[arm]) or other_files(recipe, arms[arm]):
             raise ConfigError(
                 f"{', '.join(overrides)}: found a change of what the studies compute, expected places of the same data "
                 "(data.root=PATH) or resources; begin a new run for anything else"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -110,6 +110,32 @@ class Standing:
             "finished": self.closed is not None,
             "reason": self.closed,
         }
+
+
+def as_it_is_now(
+    opened: Mapping[str, Any], added: Sequence[Mapping[str, Any]], groups: int | None = None
+) -> dict[str, Any]:
+    """The content of the first event, with the data and the split as they are since images came in later.
+
+    Args:
+        opened: content of the first event.
+        added: contents of the `added` events, in order.
+        groups: patients now; None leaves out their number where images were added.
+
+    Returns:
+        A copy; `data` says under "later" how many of its rows came later.
+
+    Example:
+        >>> now = as_it_is_now({"data": {"rows": 4, "groups": 2}}, [{"ids": ["e", "f"], "rows": 6}], 3)
+        >>> now["data"]
+        {'rows': 6, 'groups': 3, 'later': 2}
+    """
+    if not added:
+        return dict(opened)
+    last = added[-1]
+    later = sum(len(content.get("ids", ())) for content in added)
+    data = {**opened.get("data", {}), "rows": last.get("rows"), "groups": groups, **last.get("data", {})}
+    return {**opened, "data": {**data, "later": later}, "split": {**opened.get("split", {}), **last.get("split", {})}}
 
 
 def standing(events: Iterable[Event]) -> Standing:

@@ -89,17 +89,19 @@ def execute(folder: BenchmarkFolder, notify: Notify = quiet, engine: Engine | No
         Cells that failed, in the order of the plan.
 
     Raises:
+        StudyLocked: when another process is playing the benchmark.
         MedalError: when nothing can be begun at all.
     """
-    cells = to_do(folder)
-    if not cells:
+    if not to_do(folder):
         return []
-    folder.begin_session()
-    prepare(folder, notify)
-    resources = folder.plan.recipe(cells[0]).resources
-    jobs = [_job(folder, cell) for cell in cells]
-    results = (engine or engine_of(resources)).run(jobs, notify)
-    return [Failure(cell.name, result["error"]) for cell, result in zip(cells, results, strict=True) if result["error"]]
+    with folder.held():
+        cells = to_do(folder)  # another process may have ended some until now
+        folder.begin_session()
+        prepare(folder, notify)
+        resources = folder.plan.recipe((cells or folder.plan.cells)[0]).resources
+        outcomes = (engine or engine_of(resources)).outcomes([_job(folder, cell) for cell in cells], notify)
+    errors = [result["error"] if lost is None else str(lost) for lost, result in outcomes]
+    return [Failure(cell.name, error) for cell, error in zip(cells, errors, strict=True) if error]
 
 
 def _job(folder: BenchmarkFolder, cell: Cell) -> Job:

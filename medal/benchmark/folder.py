@@ -11,24 +11,29 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from medal.benchmark.plan import Arm, Plan, essence
+from medal.benchmark.plan import Arm, Plan, at_block, essence
 from medal.benchmark.schema import checked
+from medal.benchmark.shared_file import shared_file
 from medal.errors import ConfigError, StudyError
-from medal.places import find, keep, laid_back, taken_out
-from medal.recipe import change, validate
+from medal.lock import FolderLock
+from medal.places import find, keep, laid_back, other_files, taken_out, unknown, whole_of
+from medal.recipe import change, digest, validate
 from medal.resources import ROOT
 from medal.schema import Recipe
-from medal.storage import read_json, write_json
+from medal.storage import read_json, write_json, writing
 from medal.strict_yaml import dump, parse
 
 FORMAT = 1
-INDEX, SESSIONS, TABLES, TRUTH = "index.json", "sessions.json", "tables", "truth"
+INDEX, SESSIONS, TABLES, TRUTH, LOCK = "index.json", "sessions.json", "tables", "truth", "lock"
+OURS = {"cache", LOCK}
+"""What may lie in a folder before it has an index."""
 MEND = "restore it from a backup, or begin a new benchmark"
 
 
@@ -86,15 +91,14 @@ class BenchmarkFolder:
         """Writes the index, and where the data lie into the private folder."""
         from medal.assemble import shareable
 
-        whole = {"/".join(arm): _placed(recipe) for arm, recipe in self.plan.arms.items()}
-        shared = {arm: shareable(validate(content)) for arm, content in whole.items()}
-        places = {arm: taken_out(whole[arm], shared[arm]) for arm in whole}
+        shared = {arm: shareable(recipe) for arm, recipe in self.plan.arms.items()}
+        places = {"/".join(arm): taken_out(whole_of(recipe), shared[arm]) for arm, recipe in self.plan.arms.items()}
         index: dict[str, Any] = {
             "format": FORMAT,
             "name": self.plan.name,
             # as text: the order of sets, learners and measures counts, and JSON is written with sorted keys
-            "file": dump(self.plan.file.model_dump(mode="json")),
-            "arms": [[*arm, shared["/".join(arm)]] for arm in self.plan.arms],
+            "file": dump(shared_file(self.plan.file).model_dump(mode="json")),
+            "arms": [[*arm, content] for arm, content in shared.items()],
             "cells": {cell.folder: self.plan.digest(cell) for cell in self.plan.cells},
             "splits": {s: {str(b): vars(r) for b, r in blocks.items()} for s, blocks in self.splits.items()},
         }
@@ -103,6 +107,21 @@ class BenchmarkFolder:
             index["places"] = {arm: sorted(keys) for arm, keys in places.items()}
             index["token"] = keep(places, known.get("token"))
         write_json(self.path / INDEX, index)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keeps other processes from planning or playing the benchmark inside the block; reading needs no lock.
+
+        Raises:
+            StudyLocked: when another one is there first.
+        """
+        with writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+        lock = FolderLock(self.path / LOCK)
+        try:
+            yield
+        finally:
+            lock.release()
 
     def begin_session(self) -> None:
         """Notes when, with what code and on what machine cells are played from now on."""
@@ -147,8 +166,10 @@ def open_folder(path: Path) -> BenchmarkFolder:
         cells = dict(index["cells"])
     except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
         raise StudyError(f"{path / INDEX} is damaged ({type(error).__name__}: {error}); {MEND}") from None
+    # the digests are those of the recipes as they stand in the index, which says more where an older medal wrote it
+    stored = {tuple(arm): validate(shared) for *arm, shared in index["arms"]}
     for cell in plan.cells:
-        if cells.get(cell.folder) != plan.digest(cell):
+        if cells.get(cell.folder) != digest(at_block(stored[cell.arm], cell.block)):
             raise StudyError(f"{path / INDEX}: {cell.folder} has another digest than its recipe; {MEND}")
     return BenchmarkFolder(path, plan, splits, unplaced)
 
@@ -160,7 +181,7 @@ def _arms(index: dict[str, Any]) -> tuple[dict[Arm, Recipe], tuple[str, ...]]:
         name = f"{set_name}/{learner}/{strategy}"
         wanted = index.get("places", {}).get(name, [])
         places = {key: value for key, value in private.get(name, {}).items() if key in wanted}
-        unplaced |= set(wanted) - set(places)
+        unplaced |= unknown(wanted, places)
         arms[(set_name, learner, strategy)] = validate(laid_back(shared, places))
     return arms, tuple(sorted(unplaced))
 
@@ -174,7 +195,7 @@ def placed(folder: BenchmarkFolder, overrides: Sequence[str]) -> BenchmarkFolder
     """
     arms = {arm: change(recipe, overrides) if overrides else recipe for arm, recipe in folder.plan.arms.items()}
     for arm, recipe in folder.plan.arms.items():
-        if overrides and essence(recipe) != essence(arms[arm]):
+        if essence(recipe) != essence(arms[arm]) or other_files(recipe, arms[arm]):
             raise ConfigError(
                 f"{', '.join(overrides)}: found a change of what {'/'.join(arm)} computes, expected places of the same "
                 "data (data.root=FOLDER) or resources; begin a new benchmark for anything else"
@@ -193,33 +214,36 @@ def placed(folder: BenchmarkFolder, overrides: Sequence[str]) -> BenchmarkFolder
 def make_folder(path: Path, plan: Plan) -> BenchmarkFolder:
     """Makes the folder of a plan, or goes on in one; further arms and blocks may be added to it.
 
+    Blocks that the folder has and the plan has not stay.
+
     Raises:
-        StudyError: if the folder holds other files.
-        ConfigError: if it holds cells of other recipes.
+        StudyError: if the folder holds other files, or another process is playing it.
+        ConfigError: if it holds cells of other recipes, or of arms that the plan does not have.
     """
-    splits: dict[str, dict[int, SplitRecord]] = {}
-    if is_benchmark(path):
-        known = open_folder(path)
-        for arm in plan.arms:
-            old, cell = known.plan.arms.get(arm), next(c for c in plan.cells if c.arm == arm)
-            if old is not None and known.plan.digest(cell) != plan.digest(cell):
-                raise ConfigError(
-                    f"{path} holds {'/'.join(arm)} with another recipe; give --out a new folder, or the same overrides"
-                )
-        splits = known.splits
-    elif path.exists() and (not path.is_dir() or any(p.name != "cache" for p in path.iterdir())):
+    if not is_benchmark(path) and path.exists() and (not path.is_dir() or not {p.name for p in path.iterdir()} <= OURS):
         raise StudyError(f"{path} is a file or holds other files; give --out a new or empty folder")
-    folder = BenchmarkFolder(path, plan, splits)
-    folder.write()
+    folder = BenchmarkFolder(path, plan)
+    with folder.held():
+        if is_benchmark(path):
+            known = open_folder(path)
+            folder = replace(folder, plan=_joined(path, known.plan, plan), splits=known.splits)
+        folder.write()
     return folder
 
 
-def _placed(recipe: Recipe) -> dict[str, Any]:
-    """A recipe as plain data, with the absolute place of its data: a benchmark may be resumed from another folder."""
-    content = recipe.model_dump(mode="json")
-    if isinstance(root := content["data"].get("root"), str):
-        content["data"]["root"] = str(Path(root).expanduser().absolute())
-    return content
+def _joined(path: Path, known: Plan, plan: Plan) -> Plan:
+    """The plan with the blocks that the folder has besides."""
+    for cell in (cell for cell in known.cells if cell.block == 0):
+        if cell.arm not in plan.arms:
+            raise ConfigError(
+                f"{path} holds {'/'.join(cell.arm)}, which the file no longer names; give --out a new folder"
+            )
+        if known.digest(cell) != plan.digest(cell):
+            raise ConfigError(
+                f"{path} holds {'/'.join(cell.arm)} with another recipe; give --out a new folder, or the same overrides"
+            )
+    blocks = max(known.file.blocks, plan.file.blocks)
+    return replace(plan, file=plan.file.model_copy(update={"blocks": blocks}))
 
 
 def code() -> dict[str, str]:

@@ -132,6 +132,7 @@ class Outlook:
 
 
 NOTHING = Interval(math.nan, math.nan, math.nan, 0)
+ONE_BLOCK = "Only one block has a validation arm, so nothing tells how far another one would differ."
 
 
 def outlooks(results: Results) -> tuple[Outlook, ...]:
@@ -163,7 +164,8 @@ def _outlook(set_name: str, learner: str, curves: Sequence[Sequence[tuple[float,
     seed = Seed(0) / "benchmark" / "outlook" / set_name / learner
     drawn = (seed / "blocks").numpy().integers(0, len(values), (DRAWS, len(values)))
     ahead = None
-    if shared >= POINTS_NEEDED and (np.diff(labels) > 0).all():
+    # the intervals are over blocks, and one block differs from no other
+    if len(values) > 1 and shared >= POINTS_NEEDED and (np.diff(labels) > 0).all():
         try:
             ahead = forecast(labels, values.mean(0), seed, replicates=values[drawn].mean(1))
         except BudgetError:
@@ -179,7 +181,7 @@ def _outlook(set_name: str, learner: str, curves: Sequence[Sequence[tuple[float,
         more=more,
         gain=NOTHING if ahead is None else ahead.gain(more),
         verdict=said.verdict,
-        reason=said.reasons[0],
+        reason=said.reasons[0] if len(values) > 1 else ONE_BLOCK,
     )
 
 

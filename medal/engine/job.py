@@ -18,6 +18,8 @@ from medal.source import Progress
 
 Notify = Callable[[str, str, int, int], None]
 """Called as notify(job's name, what, done, total); the name is "" for work that all jobs share."""
+Outcome = tuple[BaseException | None, Any]
+"""Error and value of a job; the error is None when it ended well, else the value is None."""
 PAUSE = 0.2
 """Seconds between two messages of one job; a message costs more than a training step of a small net."""
 
@@ -65,6 +67,7 @@ class Engine(Protocol):
 
     * Results come in the order of the jobs and are those of a call in this process, bit for bit: threads and kernels
       are settled (`medal.engine.settled`) wherever a job runs.
+    * A job whose worker is killed is begun again; one that costs its worker again and again fails like any other.
     * An error of one job does not stop the others. When all have ended, the error of the first job in order is raised:
       a `MedalError` as its own type with the job's name before the text, anything else as a `StudyError`.
     * `KeyboardInterrupt` stops all jobs at once and is raised again.
@@ -73,6 +76,18 @@ class Engine(Protocol):
 
     def at_a_time(self, jobs: int) -> int:
         """How many of this many jobs run at a time, at least 1."""
+        ...
+
+    def outcomes(self, jobs: Sequence[Job], notify: Notify = quiet) -> list[Outcome]:
+        """Runs every job to its end, and raises none of their errors.
+
+        Args:
+            jobs: with distinct names.
+            notify: as in `run`.
+
+        Returns:
+            Error and value of each, in the order of `jobs`.
+        """
         ...
 
     def run(self, jobs: Sequence[Job], notify: Notify = quiet) -> list[Any]:
@@ -107,6 +122,12 @@ def spaced(tell: Progress) -> Progress:
             tell(what, done, total)
 
     return sometimes
+
+
+def values_of(jobs: Sequence[Job], outcomes: Sequence[Outcome]) -> list[Any]:
+    """What the jobs returned; raises as `raise_first` when one has failed."""
+    raise_first(jobs, {n: error for n, (error, _) in enumerate(outcomes) if error is not None})
+    return [value for _, value in outcomes]
 
 
 def raise_first(jobs: Sequence[Job], errors: Mapping[int, BaseException]) -> None:

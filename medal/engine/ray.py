@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from medal.engine.choice import cores
 from medal.engine.cluster import connected, load_ray
-from medal.engine.job import Job, Notify, quiet, raise_first, spaced
+from medal.engine.job import Job, Notify, Outcome, quiet, spaced, values_of
 from medal.engine.settled import settle_process
 from medal.engine.surroundings import Surroundings
 from medal.errors import StudyError
@@ -56,6 +56,9 @@ class Ray:
         return max(1, min(self.at_most or room, jobs))
 
     def run(self, jobs: Sequence[Job], notify: Notify = quiet) -> list[Any]:
+        return values_of(jobs, self.outcomes(jobs, notify))
+
+    def outcomes(self, jobs: Sequence[Job], notify: Notify = quiet) -> list[Outcome]:
         with connected(self.cpus, self.address) as ray:
             mailbox = Mailbox(ray, notify)
             task = ray.remote(carrier()).options(num_cpus=self.threads, max_retries=self.retries)
@@ -66,9 +69,7 @@ class Ray:
 
             ended = dict(as_ready(ray, jobs, submit, self.at_most, mailbox.read))
             mailbox.read()
-        errors = {n: error for n, (error, _) in ended.items() if error is not None}
-        raise_first(jobs, errors)
-        return [ended[n][1] for n in range(len(jobs))]
+        return [ended[n] for n in range(len(jobs))]
 
 
 def carrier() -> Callable[..., Any]:
@@ -88,8 +89,6 @@ def carrier() -> Callable[..., Any]:
     return carry
 
 
-Outcome = tuple[BaseException | None, Any]
-"""Error and value of a task; the error is None when it ended well."""
 T = TypeVar("T")
 
 

@@ -2,7 +2,8 @@
 
 The first list, without a model, begins the random validation arm and takes images that stand for the pool from features
 without labels (TypiClust, Hacohen et al. 2022; the cold start of survey section 4.2.1). Later lists follow the strategy
-on the last model, and go on with the arm until it is complete. Images of one examination are asked together.
+on the last model, and go on with the arm until it is complete. Images of one examination are asked together where they
+teach; images that measure are drawn one by one, each with the same chance.
 """
 
 from __future__ import annotations
@@ -100,7 +101,10 @@ def compose(campaign: HumanCampaign, wish: Wish, name: str) -> list[Portion]:
 
 
 def _arm(campaign: HumanCampaign, wish: Wish, name: str) -> Portion | None:
-    """The next random images of the validation part; with those before them they are one simple random sample."""
+    """The next random images of the validation part; with those before them they are one simple random sample.
+
+    Images that have come into the folder since take part in this draw and in later ones.
+    """
     pool, room = campaign.pool, wish.count - wish.relabel
     asked = campaign.arm_rows()
     rows = pool.split.positions("validation")
@@ -125,9 +129,8 @@ def _cold(campaign: HumanCampaign, pool: Pool, count: int) -> Portion:
     if len(rows) < 2 or len(candidates) <= count:
         chosen = candidates
     else:
-        open_rows = units.row[units.positions(campaign.open_units())]
-        covered = torch.unique(torch.cat([units.row[pool.labelled()], open_rows]))
-        covered = covered[torch.isin(covered, rows) & ~torch.isin(covered, candidates)]
+        covered = torch.unique(units.row[pool.covered()])
+        covered = covered[~torch.isin(covered, candidates)]
         features = embed(campaign.source, rows, campaign.cache, campaign.progress, campaign.seed / "embedding")
         chosen = cold_start(features, covered, candidates, count, campaign.round_seed / "start")
     chosen, followers = _with_siblings(campaign, chosen, candidates, count)
@@ -194,7 +197,7 @@ def _with_siblings(
 
 
 def _relabel(campaign: HumanCampaign, count: int) -> Portion | None:
-    """Labelled units of the pool whose labels are the most doubtful.
+    """Labelled units of the pool whose labels are the most doubtful; each is looked at again once.
 
     Raises:
         StudyError: when labels are to be looked at again before there is any.
@@ -212,7 +215,12 @@ def _relabel(campaign: HumanCampaign, count: int) -> Portion | None:
         (doubt(pool.opinions(unit), pool.label(unit), p), unit)
         for unit, p in zip(pool.units.names(labelled), told, strict=True)
     ]
-    worth = [(d, unit) for d, unit in found if d.confidence < 0.5 or bool(d.disputed.any())]
+    worth = [
+        (d, unit)
+        for d, unit in found
+        if (d.confidence < 0.5 or bool(d.disputed.any()))
+        and all(answer.purpose != "relabel" for answer in pool.opinions(unit))
+    ]
     ranked = sorted(worth, key=lambda pair: (pair[0].rank, pair[1]))[:count]
     if not ranked:
         return None

@@ -8,14 +8,14 @@ cell that may name somebody.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from medal.consensus import latest
+from medal.consensus import CLINIC, latest
 from medal.exchange.worklist import AnswerRow, Reading
 from medal.pool import Pool
 from medal.units import SEPARATOR
@@ -23,7 +23,7 @@ from medal.units import SEPARATOR
 REASONS = ("quality", "lateral", "other body part", "rotated", "foreign object", "duplicate")
 """Reasons for "cannot label" that a journal may hold; free text may name somebody and stands there as OTHER."""
 OTHER = "other"
-IMPORTED = "clinic"
+IMPORTED = CLINIC
 """The reader of labels that a clinic brought along."""
 KINDS = ("answered", "second opinion", "corrected", "volunteered", "cannot label")
 
@@ -82,6 +82,18 @@ class Intake:
         return sum(self.counts.values())
 
 
+_Answers = dict[tuple[str, str], dict[str, tuple[Tensor, float]]]
+"""(reader, purpose) -> unit -> values and seconds."""
+
+
+@dataclass
+class _Taken:
+    """What was taken of a file so far: answers by reader and purpose, and units that were taken out."""
+
+    answers: _Answers = field(default_factory=dict)
+    retired: set[str] = field(default_factory=set)
+
+
 @dataclass(frozen=True)
 class Desk:
     """Decides about rows.
@@ -102,34 +114,53 @@ class Desk:
     reader: str
     extra: bool = False
 
-    def sort(self, reading: Reading) -> Intake:
+    def sort(self, reading: Reading, again: Container[int] | None = None) -> Intake:
         """Goes through every row; nothing is recorded.
+
+        Whoever took an image out and labels it now comes first, and labels come before what cannot be labelled,
+        wherever they stand: the order of a file decides nothing.
 
         Args:
             reading: the file, as its format read it.
+            again: lines that count, the others are known already; None when all of them count.
         """
-        intake = Intake()
-        taken: dict[tuple[str, str], dict[str, tuple[Tensor, float]]] = {}
-        for row in reading.rows:
+        intake, taken = Intake(), _Taken()
+        for row in sorted(reading.rows, key=self._turn):
             if row.blank:
                 intake.blank += 1
+                continue
+            if again is not None and row.line not in again:
+                intake.unchanged += 1
                 continue
             known = row.id if row.id in self._rows else ""
             problem = "; ".join(row.problems) or self._foreign(row)
             if not problem and row.cannot_label:
-                problem = self._retire(row, intake)
+                problem = self._retire(row, intake, taken)
             elif not problem:
-                problem = self._answer(row, intake, taken)
+                problem = self._answer(row, intake, taken.answers)
             if problem:
                 intake.refused.append((row.line, known, problem))
             elif row.comment or row.cannot_label not in ("", *REASONS):
                 text = "; ".join(t for t in (row.cannot_label, row.comment) if t)
-                intake.comments.append((row.id, row.reader or self.reader, text))
-        for (reader, purpose), answers in sorted(taken.items()):
+                intake.comments.append((row.id, self._reader(row), text))
+        for (reader, purpose), answers in sorted(taken.answers.items()):
             intake.batches.append(self._batch(reader, purpose, answers))
         intake.retired.sort()
+        intake.refused.sort()
         intake.comments.sort()
         return intake
+
+    def _turn(self, row: AnswerRow) -> tuple[bool, bool, str]:
+        reader = self._reader(row)
+        returns = any(self.retired_by.get(unit) == reader for unit in (row.id, *self._inner(row.id)))
+        return row.cannot_label != "", not returns, reader
+
+    def _inner(self, name: str) -> list[str]:
+        """Every unit inside a row; none where rows are the units."""
+        return [f"{name}{SEPARATOR}{label}" for label in self.pool.labels] if self.pool.units.inner else []
+
+    def _reader(self, row: AnswerRow) -> str:
+        return row.reader or self.reader
 
     @cached_property
     def _rows(self) -> Mapping[str, int]:
@@ -154,12 +185,10 @@ class Desk:
             return [(row.id, target)]
         return [(f"{row.id}{SEPARATOR}{name}", torch.tensor([value])) for name, value in sorted(row.values.items())]
 
-    def _answer(
-        self, row: AnswerRow, intake: Intake, taken: dict[tuple[str, str], dict[str, tuple[Tensor, float]]]
-    ) -> str:
+    def _answer(self, row: AnswerRow, intake: Intake, taken: _Answers) -> str:
         """Takes one row; returns what is wrong with it, or ""."""
-        reader, units = row.reader or self.reader, self._units(row)
-        problems = [problem for unit, _ in units if (problem := self._refusal(unit, row, reader))]
+        reader, units = self._reader(row), self._units(row)
+        problems = [problem for unit, _ in units if (problem := self._refusal(unit, row, reader, taken))]
         if problems:
             return problems[0]
         kinds = [self._kind(unit, values, row, reader) for unit, values in units]
@@ -174,9 +203,9 @@ class Desk:
         intake.counts[min((kind for _, _, kind in new), key=KINDS.index)] += 1
         return ""
 
-    def _refusal(self, unit: str, row: AnswerRow, reader: str) -> str:
+    def _refusal(self, unit: str, row: AnswerRow, reader: str, taken: _Answers) -> str:
         taker = self.retired_by.get(unit)
-        if taker is not None and taker != reader:
+        if taker is not None and taker not in (reader, *(who for (who, _), found in taken.items() if unit in found)):
             return f"{taker} stated that it cannot be labelled; a label by {taker} would bring it back"
         if unit in self.questions:
             return ""
@@ -199,23 +228,29 @@ class Desk:
         # the same answer is news only where the very list is told on which it was asked again
         return "answered" if question is not None and question.open and row.ask == question.list else ""
 
-    def _retire(self, row: AnswerRow, intake: Intake) -> str:
+    def _retire(self, row: AnswerRow, intake: Intake, taken: _Taken) -> str:
         """Takes an image out; returns what is wrong, or ""."""
-        reader = row.reader or self.reader
+        reader = self._reader(row)
         units = [row.id]
         if self.pool.units.inner:
-            every = [f"{row.id}{SEPARATOR}{name}" for name in self.pool.labels]
+            every = self._inner(row.id)
             units = [unit for unit in every if unit in self.questions] or every
-        if all(unit in self.retired_by for unit in units):
+        others = {a.annotator for unit in units for a in self.pool.opinions(unit)} - {reader, IMPORTED}
+        labelling = {
+            who for (who, _), answers in taken.answers.items() if who != reader and answers.keys() & set(units)
+        }
+        out = not labelling and all(unit in self.retired_by for unit in units)
+        if out or taken.retired.issuperset(units):
             intake.unchanged += 1
             return ""
-        others = {a.annotator for unit in units for a in self.pool.opinions(unit)} - {reader, IMPORTED}
+        others |= labelling
         if others:
             return f"{', '.join(sorted(others))} could label it; settle it, a correction by the same reader is taken"
         if not self.extra and not any(unit in self.questions for unit in units):
             return "nobody asked about this image; --extra takes answers that were not asked for"
         reason = row.cannot_label.strip().lower()
         intake.retired.append((tuple(units), reason if reason in REASONS else OTHER, reader))
+        taken.retired.update(units)
         intake.counts["cannot label"] += 1
         return ""
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from medal.exchange.worklist import WorkList
 from medal.identity import private_folder, read_private, write_private
 
 FOLDER = "worklists"
@@ -13,21 +12,24 @@ _HEADER = "pseudonym,identity,note"
 """First line of the tables that `medal.identity.Pseudonyms` writes."""
 
 
-def write_key(worklist: WorkList, token: str) -> Path | None:
+def write_key(name: str, numbers: Mapping[str, int], token: str) -> Path | None:
     """Writes number, pseudonym and file of every image, outside of the study.
 
     Args:
-        worklist: what is asked.
+        name: of the list.
+        numbers: id -> number of every image that it has asked, answered or not.
         token: of the study, see `medal.exchange.place.study_token`.
 
     Returns:
         Path of the table; None when no file is known, as with data that have no private table.
     """
-    files = private_notes(item.id for item in worklist.items)
+    table = f"{FOLDER}/{token}-{name}"
+    files = {line[1]: line[2] for line in read_private(table) if len(line) == 3 and line[2]}
+    files |= private_notes(numbers)
     if not files:
         return None
-    lines = [[str(item.number), item.id, files.get(item.id, "")] for item in worklist.items]
-    return write_private(f"{FOLDER}/{token}-{worklist.name}", ["no", "id", "file"], lines)
+    lines = [[str(number), unit, files.get(unit, "")] for unit, number in numbers.items()]
+    return write_private(table, ["no", "id", "file"], lines)
 
 
 def private_notes(ids: Iterable[str]) -> dict[str, str]:

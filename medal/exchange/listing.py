@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,11 +63,12 @@ class Previews(Mapping[str, bytes]):
 
 @dataclass
 class _Line:
-    """One image of the list while it is being put together."""
+    """One image of the list while it is being put together; `asked` holds what is open of it."""
 
     row: int
     purpose: str
     terms: Mapping[str, float | None]
+    open: bool = False
     asked: list[str] = field(default_factory=list)
 
 
@@ -78,26 +79,13 @@ def worklist_of(campaign: HumanCampaign, name: str) -> WorkList:
         campaign: brought up to date.
         name: of the list.
     """
-    units, exams = campaign.pool.units, campaign.source.meta.get("exam") or ("",) * len(campaign.source.ids)
-    lines: dict[int, _Line] = {}
-    open_units = set(campaign.open_units())
-    for content in campaign.asked_events(name):
-        for unit, terms in zip(_texts(content["ids"]), _dicts(content["terms"]), strict=True):
-            if unit in open_units:
-                found = units[int(units.positions([unit])[0])]
-                row = campaign.source.ids.index(found.parent)
-                line = lines.setdefault(row, _Line(row, str(content["purpose"]), terms))
-                line.asked += [found.inside] if found.inside else []
-    groups: dict[str, list[_Line]] = {}
-    for line in lines.values():
-        groups.setdefault(exams[line.row] or f"row {line.row}", []).append(line)
-    ordered = [line for group in groups.values() for line in group]
-    predicted = _predicted(campaign, [line.row for line in ordered if line.purpose != "validation"])
+    exams, every = _exams(campaign), len(campaign.pool.labels)
+    numbered = list(enumerate(_lines(campaign, name), start=1))
+    predicted = _predicted(campaign, [line.row for _, line in numbered if line.open and line.purpose != "validation"])
     leaders: dict[str, int] = {}
-    for number, line in enumerate(ordered, start=1):
+    for number, line in numbered:
         if SIBLING not in line.terms:
             leaders.setdefault(exams[line.row], number)
-    every = len(campaign.pool.labels)
     items = tuple(
         Item(
             number,
@@ -107,9 +95,43 @@ def worklist_of(campaign: HumanCampaign, name: str) -> WorkList:
             predicted.get(line.row, {}),
             tuple(line.asked) if 0 < len(line.asked) < every else (),
         )
-        for number, line in enumerate(ordered, start=1)
+        for number, line in numbered
+        if line.open
     )
     return WorkList(name, campaign.pool.labels, items)
+
+
+def numbers_of(campaign: HumanCampaign, name: str) -> dict[str, int]:
+    """Id -> number of every image of a list, answered or not.
+
+    Args:
+        campaign: brought up to date.
+        name: of the list.
+    """
+    return {campaign.source.ids[line.row]: n for n, line in enumerate(_lines(campaign, name), start=1)}
+
+
+def _lines(campaign: HumanCampaign, name: str) -> list[_Line]:
+    """Everything that the list has asked, answered or not, so that an image keeps its number."""
+    units, exams = campaign.pool.units, _exams(campaign)
+    lines: dict[int, _Line] = {}
+    open_units = set(campaign.open_units(name))
+    for content in campaign.asked_events(name):
+        for unit, terms in zip(_texts(content["ids"]), _dicts(content["terms"]), strict=True):
+            found = units[int(units.positions([unit])[0])]
+            row = campaign.source.ids.index(found.parent)
+            line = lines.setdefault(row, _Line(row, str(content["purpose"]), terms))
+            if unit in open_units:
+                line.open = True
+                line.asked += [found.inside] if found.inside else []
+    groups: dict[str, list[_Line]] = {}
+    for line in lines.values():
+        groups.setdefault(exams[line.row] or f"row {line.row}", []).append(line)
+    return [line for group in groups.values() for line in group]
+
+
+def _exams(campaign: HumanCampaign) -> Sequence[str]:
+    return campaign.source.meta.get("exam") or ("",) * len(campaign.source.ids)
 
 
 def _predicted(campaign: HumanCampaign, rows: list[int]) -> dict[int, dict[str, float]]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from medal.errors import ConfigError, StudyError
 from medal.identity import private_folder
-from medal.places import laid_back, taken_out
+from medal.places import TOKEN, laid_back, taken_out
 from medal.recipe import Recipe, validate
 from medal.storage import read_json, write_bytes
 
@@ -22,11 +22,14 @@ FOLDER, CACHE = "studies", "cache"
 
 
 def study_token(opened: Mapping[str, Any]) -> str:
-    """A name for a study's private files, the same wherever the study lies.
+    """A name for a study's private files, the same wherever the study lies, and no other study's.
 
     Args:
-        opened: content of its first event.
+        opened: content of its first event. Studies that were begun without a token of their own are named after what
+            they are made of.
     """
+    if TOKEN.fullmatch(own := str(opened.get("token", ""))):
+        return own
     parts = (opened["task"], opened["seed"], opened["data"]["digest"], opened["split"]["hash"])
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
@@ -37,18 +40,28 @@ def cache_folder() -> Path:
 
 
 def remember(opened: Mapping[str, Any], recipe: Recipe) -> None:
-    """Keeps every path of a recipe, made absolute.
+    """Keeps every path of a recipe, made absolute; a table of labels below the images is named from there.
 
     Args:
         opened: content of the study's first event.
         recipe: as it is played here.
     """
     content = recipe.model_dump(mode="json")
-    if isinstance(root := content["data"].get("root"), str):
-        content["data"]["root"] = str(Path(root).expanduser().absolute())
+    data, learner = content["data"], content["learner"]
+    if isinstance(root := data.get("root"), str):
+        data["root"] = str(Path(root).expanduser().absolute())
+    if (labels := data.get("labels")) and not Path(data.get("root") or "", labels).is_file():
+        data["labels"] = _absolute(labels)
+    if init := learner.get("init"):
+        learner["init"] = _absolute(init)
     places = taken_out(content, opened["recipe"])
     if not _path(opened).exists() or read_json(_path(opened)) != places:
         write_bytes(_path(opened), (json.dumps(places, indent=2, sort_keys=True) + "\n").encode(), mode=0o600)
+
+
+def _absolute(value: Any) -> Any:
+    """The path of a file that is there; anything else stays, such as the name of a model."""
+    return str(Path(value).absolute()) if isinstance(value, str) and Path(value).is_file() else value
 
 
 def recall(opened: Mapping[str, Any], data: Path | None = None) -> Recipe:

@@ -67,6 +67,19 @@ def patient_weights(patients: Sequence[Hashable], seed: Seed, resamples: int = R
     return counts[:, [place[str(p)] for p in patients]].astype(np.float64)
 
 
+def interval_seed(labels: Sequence[str]) -> Seed:
+    """Seed of the resamples behind an interval that is shown, the same wherever the same labels are shown.
+
+    Args:
+        labels: names in the mean.
+
+    Example:
+        >>> interval_seed(["Mass"]) == Seed(0) / "interval" / "Mass"
+        True
+    """
+    return Seed(0) / "interval" / ", ".join(labels)
+
+
 def estimable_labels(targets: ArrayLike, min_positives: int) -> tuple[int, ...]:
     """Labels with enough positives and enough negatives.
 

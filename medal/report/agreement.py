@@ -11,7 +11,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from medal.consensus import latest
+from medal.consensus import CLINIC, latest
 from medal.metrics.agreement import Agreement, label_agreement
 from medal.report.history import RunHistory, StudyHistory, row_id
 from medal.report.style import COLOURS, Drawing, draw, shown
@@ -48,7 +48,7 @@ def reader_agreement(run: RunHistory) -> Readers | None:
 def _of(study: StudyHistory) -> Readers | None:
     said: dict[str, list[tuple[str, torch.Tensor]]] = {}
     for answer in study.answers:
-        if len(answer.target) == len(study.labels):
+        if len(answer.target) == len(study.labels) and answer.annotator != CLINIC:  # it is nobody's reading
             said.setdefault(row_id(answer.unit), []).append((answer.annotator, torch.tensor(answer.target)))
     opinions = {row: latest(answers) for row, answers in sorted(said.items())}
     opinions = {row: by_reader for row, by_reader in opinions.items() if len(by_reader) > 1}

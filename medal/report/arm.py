@@ -19,12 +19,12 @@ from medal.metrics.cluster_bootstrap import (
     RESAMPLES,
     Interval,
     estimable_labels,
+    interval_seed,
     macro_replicates,
     patient_weights,
     percentiles,
 )
 from medal.report.history import POSITIVES_NEEDED, StudyHistory, row_id
-from medal.seeding import Seed
 
 VALIDATION = "validation"
 
@@ -128,12 +128,12 @@ def _from_predictions(study: StudyHistory) -> ArmCurve | None:
         return None
     which = sorted(set.intersection(*enough))
     patients = [str(study.row(row).get("group", row)) for row in ids]
-    weights = patient_weights(patients, Seed(0) / "report" / "arm", RESAMPLES)
+    names = tuple(study.labels[k] for k in which)
+    weights = patient_weights(patients, interval_seed(names), RESAMPLES)  # of one label: what `medal train` shows
     both = np.concatenate([np.ones((1, len(ids))), weights])
     curves = np.stack([macro_replicates(p, truth[at], both[:, at], which) for _, _, at, p in rounds])
     points = [
         ArmPoint(number, labels, Interval(float(c[0]), *percentiles(c[1:]), len(which)), len(at))
         for (labels, number, at, _), c in zip(rounds, curves, strict=True)
     ]
-    names = tuple(study.labels[k] for k in which)
     return ArmCurve(tuple(points), names, len({patients[k] for k in rounds[-1][2]}), curves[:, 1:].T)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from medal.report.history import RunHistory
+from medal.consensus import CLINIC
+from medal.report.history import IMPORTED, RunHistory
 from medal.report.tables import Table, cells
 from medal.report.words import NOTHING, counted
 
@@ -33,11 +34,20 @@ def change_sentences(run: RunHistory) -> tuple[str, ...]:
     said = []
     for study in run.studies:
         who = f" ({study.name})" if len(run.studies) > 1 else ""
-        imported = len({a.unit for a in study.answers if a.purpose == "imported"})
+        unasked = [a for a in study.answers if a.purpose == IMPORTED]
+        imported = len({a.unit for a in unasked if a.annotator == CLINIC})
+        volunteered = len({a.unit for a in unasked if a.annotator != CLINIC})
         if imported:
             said.append(
                 f"{counted(imported, 'unit')} came with labels that the clinic already had{who}; they train, cost "
                 "nothing, and were not drawn at random."
+            )
+        if volunteered:
+            readers = ", ".join(sorted({a.annotator for a in unasked if a.annotator != CLINIC} - {""}))
+            said.append(
+                f"{counted(volunteered, 'unit')} {'was' if volunteered == 1 else 'were'} labelled by readers without "
+                f"being asked for{f' ({readers})' if readers else ''}{who}; their labels train, and they "
+                "were not drawn at random."
             )
         again = len({a.unit for a in study.answers if a.purpose == "relabel"})
         if again:

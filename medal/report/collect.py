@@ -26,6 +26,8 @@ from medal.report.history import (
     StudyHistory,
     Subgroup,
 )
+from medal.report.words import task_name
+from medal.standing import as_it_is_now
 from medal.study import Study
 from medal.units import SEPARATOR
 
@@ -52,7 +54,7 @@ def collect(folder: Path) -> RunHistory:
         return RunHistory(recipe, tuple(_indexed(folder, entry) for entry in entries))
     if (folder / LEDGER).is_file():
         study = collect_study(folder)
-        return RunHistory(str(study.opened.get("task", study.arm)), (study,))
+        return RunHistory(task_name(str(study.opened.get("task", study.arm))), (study,))
     raise StudyError(f"{folder}: found neither {INDEX} nor {LEDGER}; give the folder of a run or of a study")
 
 
@@ -91,7 +93,9 @@ def collect_study(folder: Path, arm: str = "", seed: int = 0) -> StudyHistory:
         study.ledger.verify()
         journal = list(study.ledger.events())
         events: dict[str, list[Event]] = {kind: [e for e in journal if e.kind == kind] for kind in KINDS}
-        opened = study.opened
+        units = {row["id"]: row for row in study.read_units()} if study.units_path.is_file() else {}
+        later = [event.content for event in events["added"]]
+        opened = as_it_is_now(study.opened, later, len({row["group"] for row in units.values()}) or None)
         labels = tuple(opened.get("data", {}).get("labels", ()))
         unit = str(opened.get("recipe", {}).get("unit", IMAGE))
         closed = next((str(event.content.get("reason", "")) for event in reversed(events["closed"])), None)
@@ -109,10 +113,10 @@ def collect_study(folder: Path, arm: str = "", seed: int = 0) -> StudyHistory:
             retired=_retired(events["retired"] + events["answered"]),
             added=tuple(_added(journal)),
             arm_predictions=_arm_predictions(study, rounds),
-            people=any(e.kind == "told" or (e.aside or {}).get("list") for e in journal),
+            people="token" in opened or any(e.kind == "told" or (e.aside or {}).get("list") for e in journal),
             closed=closed,
             head=journal[-1].hash,
-            units={row["id"]: row for row in study.read_units()} if study.units_path.is_file() else {},
+            units=units,
             previews=study.previews_path,
         )
 

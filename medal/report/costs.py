@@ -41,7 +41,7 @@ def cost_summary(run: RunHistory) -> Table:
             spent = [_sum([cost_of_round(study, n) for n in _rounds([study])]) for study in studies]
             rows.append(cells(run.title(arm), str(len(studies)), *_written(_mean(spent))))
     return Table(
-        caption="Cost of one study so far, mean over seeds. Planned minutes are the cost model's when a batch was "
+        caption=f"Cost of one study so far{run.over_seeds}. Planned minutes are the cost model's when a batch was "
         "asked, expert minutes the answers'; computing time was measured on the machine that ran the study.",
         columns=("Arm", "Seeds", *COLUMNS),
         rows=tuple(rows),
@@ -52,25 +52,28 @@ def cost_table(run: RunHistory, arm: str) -> Table:
     """Cost of each round of one arm, mean over seeds, and its sum."""
     studies = [study for study in run.of(arm) if study.batches]
     numbers = _rounds(studies)
-    by_round = [_mean([cost_of_round(s, n) for s in studies if any(b.round == n for b in s.batches)]) for n in numbers]
+    by_round = [_mean([cost_of_round(s, n) for s in studies if n in _rounds([s])]) for n in numbers]
     rows = [cells(_title(studies, n), *_written(cost)) for n, cost in zip(numbers, by_round, strict=True)]
+    means = ", mean over the seeds that have reached it" if len(studies) > 1 else ""
     if len(rows) > 1:
         rows.append(cells("All rounds", *_written(_sum(by_round))))
     return Table(
-        caption=f"{run.title(arm)}: cost of each round, mean over the seeds that have reached it.",
+        caption=f"{run.title(arm)}: cost of each round{means}.",
         columns=("Round", *COLUMNS),
         rows=tuple(rows),
     )
 
 
 def _rounds(studies: Sequence[StudyHistory]) -> list[int]:
-    return sorted({batch.round for study in studies for batch in study.batches})
+    """Rounds in which something was asked, or read in a measured time."""
+    asked = {batch.round for study in studies for batch in study.batches}
+    return sorted(asked.union(a.round for s in studies for a in s.answers if math.isfinite(a.seconds)))
 
 
 def _title(studies: Sequence[StudyHistory], n: int) -> str:
     purposes = dict.fromkeys(batch.purpose for study in studies for batch in study.batches if batch.round == n)
     names = {"validation": "validation", "start": "start set", "query": "query"}
-    return f"{n} ({' and '.join(names.get(purpose, purpose) for purpose in purposes)})"
+    return f"{n} ({' and '.join(names.get(purpose, purpose) for purpose in purposes) or 'answers alone'})"
 
 
 def _measured(values: Sequence[float]) -> float:

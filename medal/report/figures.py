@@ -20,7 +20,7 @@ from medal.report.words import amount, number, percent
 
 GAP = 0.6
 """Empty rows between two sets of categories."""
-AXIS_NAMES = {"items": "Items paid for", "minutes": "Expert minutes paid for"}
+AXIS_NAMES = {"items": "Items paid for", "minutes": "Expert minutes, as planned"}
 
 
 def learning_curves(run: RunHistory, measure: str) -> Drawing | None:
@@ -89,8 +89,12 @@ def _curve_caption(run: RunHistory, measure: str, drawn: Sequence[str]) -> str:
     bands = " or ".join(dict.fromkeys(band_name(count) for count in seeds.values() if count > 1))
     parts = [f"Macro {LONG[measure]} on the {PARTS[run.part]}, mean over the estimable labels."]
     parts.append("Costs include the validation and start sets.")
-    parts.append(f"Lines: mean over seeds ({', '.join(f'{run.title(arm)} {count}' for arm, count in seeds.items())}).")
-    parts.append(f"Bands: {bands}." if bands else "With one seed there is no band.")
+    if run.over_seeds:
+        counts = ", ".join(f"{run.title(arm)} {count}" for arm, count in seeds.items())
+        parts.append(f"Lines: mean over seeds ({counts}).")
+        parts.append(f"Bands: {bands}." if bands else "With one seed there is no band.")
+    elif not run.by_people:
+        parts.append("With one seed there is no band.")
     if any(c is not None and c.tails for c in (curve(run.of(arm), measure, "items") for arm in drawn)):
         parts.append("Thin lines: single seeds beyond the round that every seed has reached.")
     if RANDOM in run.arms and RANDOM not in drawn:
@@ -121,7 +125,7 @@ def prevalence_figure(run: RunHistory, comparison: Comparison) -> Drawing:
         run,
         [comparison],
         "selection_labels",
-        "Share of answers that say present, among what each arm's queries paid for. The pool's own prevalence is "
+        f"Share of answers that say present, among what {_queries(run)} paid for. The pool's own prevalence is "
         "unknown to a method: the grey tick is its estimate from the units that were drawn at random, the grey bar the "
         "95 % Wilson interval.",
     )
@@ -133,8 +137,14 @@ def columns_figure(run: RunHistory, comparisons: Sequence[Comparison]) -> Drawin
         run,
         comparisons,
         "selection_columns",
-        "Share of the units picked by each arm's queries, all seeds together. Grey tick: share of the pool, counted.",
+        f"Share of the units picked by {_queries(run)}. Grey tick: share of the pool, counted.",
     )
+
+
+def _queries(run: RunHistory) -> str:
+    if run.by_people:
+        return "the queries"
+    return "each arm's queries, all seeds together" if run.over_seeds else "each arm's queries"
 
 
 def _dots(run: RunHistory, comparisons: Sequence[Comparison], name: str, caption: str) -> Drawing:

@@ -61,7 +61,10 @@ def _gallery(run: RunHistory, arm: str) -> Gallery | None:
     if study is None or batch is None:
         return None
     answers = [a for a in study.answers if a.purpose == batch.purpose and a.round >= batch.round]
-    title = f"{run.title(arm)}, seed {study.seed}, round {batch.round}"
+    # the batch may have been asked for by another strategy than the arm's
+    title = f"{batch.strategy}, round {batch.round}"
+    if not run.by_people:
+        title = f"{run.title(arm)}, seed {study.seed}, round {batch.round}"
     return Gallery(title, tuple(_card(study, batch, k, answers) for k in range(len(batch.picks))))
 
 
@@ -84,9 +87,16 @@ def _card(study: StudyHistory, batch: Batch, position: int, answers: Sequence[An
         rank=position + 1,
         image=thumbnail(study.previews, pick.unit),
         reason=words.reason(batch, pick),
-        answer=". ".join(said) or "not answered yet",
+        answer=". ".join(said) or _unanswered(study, pick.unit),
         facts=", ".join(facts),
     )
+
+
+def _unanswered(study: StudyHistory, unit: str) -> str:
+    gone = next((r for r in study.retired if r.unit == unit), None)
+    if gone is None:
+        return "not answered yet"
+    return ", ".join(filter(None, ("cannot be labelled", gone.reason, gone.annotator)))
 
 
 def thumbnail(folder: Path | None, unit: str) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from medal.metrics.paired import BLOCKS_FOR_A_CLAIM, PairedDifference
 from medal.report.arm import arm_curve
 from medal.report.curves import at_round, compared, curve, difference_band, last_common, points
-from medal.report.history import PARTS, POSITIVES_NEEDED, RANDOM, RunHistory, StudyHistory
-from medal.report.words import amount, counted, interval, number, p_value, signed
+from medal.report.history import PARTS, POSITIVES_NEEDED, RANDOM, Round, RunHistory, StudyHistory
+from medal.report.words import amount, counted, interval, number, p_value, signed, task_name
 
 STUDIES_LISTED = 3
 """Unfinished studies that the head names; more are only counted."""
@@ -45,11 +46,11 @@ def facts(run: RunHistory) -> tuple[tuple[str, str], ...]:
     data, counts = first.get("data", {}), first.get("split", {}).get("counts", {})
     seeds = sorted({study.seed for study in run.studies})
     found = [
-        ("Task", str(first.get("task", run.name))),
+        ("Task", task_name(str(first.get("task", run.name)))),
         ("Data", _data(data)),
-        ("Split", ", ".join(f"{part} {amount(count)}" for part, count in counts.items())),
+        ("Split", ", ".join(f"{part} {amount(count)}" for part, count in counts.items() if count)),
         ("Strategy" if run.by_people else "Compared", ", ".join(run.title(arm) for arm in run.arms)),
-        (counted(len(seeds), "seed").split(" ", 1)[1].capitalize(), ", ".join(map(str, seeds))),
+        ("Seed" if len(seeds) == 1 else "Seeds", "" if run.by_people else ", ".join(map(str, seeds))),
         ("Paid for", _paid(run)),
         ("State", _state(run)),
     ]
@@ -59,9 +60,10 @@ def facts(run: RunHistory) -> tuple[tuple[str, str], ...]:
 def _data(data: dict[str, object]) -> str:
     if not data:
         return ""
-    parts = [
-        counted(int(str(data[key])), one) for key, one in (("rows", "image"), ("groups", "patient")) if data.get(key)
-    ]
+    known = {key: int(str(data[key])) for key in ("rows", "later", "groups") if data.get(key)}
+    parts = [counted(known["rows"], "image")] if "rows" in known else []
+    parts += [f"of which {known['later']:,} came later"] if "later" in known else []
+    parts += [counted(known["groups"], "patient")] if "groups" in known else []
     labels = data.get("labels")
     if isinstance(labels, list | tuple):
         parts.append(counted(len(labels), "label"))
@@ -69,12 +71,20 @@ def _data(data: dict[str, object]) -> str:
 
 
 def _paid(run: RunHistory) -> str:
-    spent = [study.rounds[-1] for study in run.studies if study.rounds]
+    spent = [(study, study.rounds[-1]) for study in run.studies if study.rounds]
     if not spent:
         return ""
-    most = max(spent, key=lambda last: last.items)
-    text = f"{amount(most.items)} items ({number(most.minutes, 1)} expert minutes)"
+    study, most = max(spent, key=lambda pair: pair[1].items)
+    text = f"{amount(most.items)} items ({_minutes(study, most)})"
     return f"up to {text} in each study" if len(run.studies) > 1 else text
+
+
+def _minutes(study: StudyHistory, last: Round) -> str:
+    """Minutes up to a round: of people as they were measured, else as the cost model planned them."""
+    times = [a.seconds for a in study.answers if a.round <= last.number and math.isfinite(a.seconds)]
+    if not study.people or not times:
+        return f"{number(last.minutes, 1)} planned minutes"
+    return f"{number(math.fsum(times) / 60, 1)} measured expert minutes, {number(last.minutes, 1)} planned"
 
 
 def _state(run: RunHistory) -> str:
@@ -111,8 +121,10 @@ def stamps(run: RunHistory) -> tuple[str, ...]:
     counts = [result.blocks for result in compared(run, "auroc").values() if result.blocks]
     if counts and min(counts) < BLOCKS_FOR_A_CLAIM:
         found.append(f"underpowered: n = {min(counts)} < {BLOCKS_FOR_A_CLAIM} paired seeds")
-    if run.part == "validation":
+    if run.part == "validation" and not run.by_people:
         found.append("measured on the validation arm: no test set")
+    elif run.by_people and run.part == "validation" and any(r.validation for s in run.studies for r in s.rounds):
+        found.append("measured on random images of this study, not on a separate test set")
     if RANDOM not in run.arms and not run.by_people:
         found.append("no random arm: no comparison")
     if unfinished(run) and not run.by_people:
@@ -148,6 +160,8 @@ def no_measures(run: RunHistory) -> str:
         for name, label in measured.labels.items():
             counts[name] = max(counts.get(name, 0), min(label.positives, label.negatives))
     if not counts:
+        if run.by_people:
+            return "Nothing could be measured yet: no image of the random part is labelled."
         return "Nothing could be measured: there is no test set with labels and no validation arm that was paid for."
     most = max(counts, key=lambda name: counts[name])
     needed = f"{POSITIVES_NEEDED[part]} positives and {POSITIVES_NEEDED[part]} negatives in the {PARTS[part]}"
@@ -177,7 +191,7 @@ def _on_arm(run: RunHistory, arm: str) -> str:
     text = f"Trained on {amount(last.labels)} labels, macro AUROC on the {PARTS['validation']} is "
     text += number(last.auroc.value)
     if not curve.names:
-        return f"{text} ({run.title(arm)}, seed {study.seed})."
+        return f"{text} ({run.title(arm)})." if run.by_people else f"{text} ({run.title(arm)}, seed {study.seed})."
     ends = f"95 % interval {interval(last.auroc.low, last.auroc.high)}"
     arm_size = f"{counted(last.images, 'image')} of {counted(curve.patients, 'patient')}"
     return f"{text} ({ends}; {arm_size}; mean over {', '.join(curve.names)})."

@@ -25,6 +25,8 @@ PARTS = {"test": "test set", "validation": "paid random validation arm"}
 """On what a study is measured, in words."""
 FIXED_COLUMNS = frozenset({"id", "group", "split"})
 """Columns of `units.csv` that every study has; the others are harmless facts about a row, such as sex, age or view."""
+IMPORTED = "imported"
+"""Purpose of answers that nobody asked for: labels that were there before, and those that a reader volunteered."""
 RANDOM = "random"
 """Name of the arm that every other arm is compared with."""
 
@@ -209,7 +211,8 @@ class StudyHistory:
     Args:
         arm: name of the strategy.
         seed: of the study.
-        opened: content of the `opened` event; empty when the study has not begun.
+        opened: content of the `opened` event, with the data and the split as they are now; empty when the study has
+            not begun.
         rounds: evaluations in order.
         batches: everything asked, in order.
         answers: everything answered, in order.
@@ -258,7 +261,8 @@ class StudyHistory:
     def part(self) -> str:
         """What the study is measured on: the test set, or without one the paid random validation arm."""
         on_test = any(r.on("test") for r in self.rounds)
-        return "validation" if not on_test and any(r.validation for r in self.rounds) else "test"
+        on_arm = any(r.validation for r in self.rounds)
+        return "validation" if not on_test and (on_arm or self.people) else "test"
 
     @property
     def target(self) -> float:
@@ -325,8 +329,13 @@ class RunHistory:
     @property
     def part(self) -> str:
         """What the run is measured on: the test set, unless every measured study has only a validation arm."""
-        found = {study.part for study in self.studies if any(r.on(study.part) for r in study.rounds)}
+        found = {study.part for study in self.studies if study.people or any(r.on(study.part) for r in study.rounds)}
         return "validation" if found == {"validation"} else "test"
+
+    @property
+    def over_seeds(self) -> str:
+        """What captions say of the values of several studies; nothing where no arm has more than one."""
+        return ", mean over seeds" if any(len(self.of(arm)) > 1 for arm in self.arms) else ""
 
     def of(self, arm: str) -> tuple[StudyHistory, ...]:
         """The studies of one arm."""

@@ -25,7 +25,7 @@ from medal.report.outlook import Outlook, outlook_sentences, outlook_table, outl
 from medal.report.outlook_figure import outlook_figure
 from medal.report.prices import price_sentence, price_stability, price_table
 from medal.report.selection import column_comparisons, label_comparison
-from medal.report.selection_tables import label_share_table, spread_table
+from medal.report.selection_tables import asked_table, label_share_table, spread_table
 from medal.report.style import Drawing
 from medal.report.subgroups import subgroup_comparison, subgroup_figure, subgroup_sentence, subgroup_table
 from medal.report.tables import comparison_table, curve_table, label_tables, rounds_evaluated
@@ -139,6 +139,7 @@ def content(run: RunHistory) -> dict[str, Any]:
         "subgroups": _subgroups(run),
         "outlook": _outlook(run, outlooks(run)),
         "shares": label_share_table(run, labels) if labels else None,
+        "asked": asked_table(run),
         "spread": spread_table(run),
         "galleries": galleries(run),
         "agreement": _agreement(run),

@@ -140,21 +140,27 @@ def outlook_table(run: RunHistory, found: tuple[Outlook, ...]) -> Table:
         last = o.curve.points[-1]
         rows.append(
             cells(
-                Cell(run.title(o.study.arm), f"seed {o.study.seed}, {counted(len(o.curve.points), 'round')}"),
+                Cell(run.title(o.study.arm), _seen(run, o)),
                 amount(last.labels),
                 Cell(number(last.auroc.value), _ends(last.auroc.low, last.auroc.high)),
                 *_ahead(o),
                 o.suggestion.verdict,
             )
         )
+    whose = "" if run.by_people else "First study of each arm. "
     return Table(
         caption="Macro AUROC on the paid random validation arm, with its 95 % bootstrap interval over patients; gain "
         "by half as many labels again, limit of the curve, and labels still needed for the target, by the power law "
-        "y = a - b n^-c with its 95 % interval. First study of each arm. Nothing here was taken from a test set.",
+        f"y = a - b n^-c with its 95 % interval. {whose}Nothing here was taken from a test set.",
         columns=("Arm", "Labels", "AUROC on the arm", "Expected gain", "Limit", "Labels to the target", "Suggestion"),
         rows=tuple(rows),
         text=frozenset({6}),
     )
+
+
+def _seen(run: RunHistory, o: Outlook) -> str:
+    rounds = counted(len(o.curve.points), "round")
+    return rounds if run.by_people else f"seed {o.study.seed}, {rounds}"
 
 
 def _ends(low: float, high: float) -> str:

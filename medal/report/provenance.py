@@ -1,4 +1,4 @@
-"""Where the numbers come from: seeds, versions, digests, recipes, ledger heads, quarantined files."""
+"""Where the numbers come from: seeds, versions, digests, recipes, ledger heads, files that are not used."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def recipes(run: RunHistory) -> tuple[Recipe, ...]:
 
 
 def quarantine_table(run: RunHistory) -> Table | None:
-    """Files that could not be read, each with its reason; None when every file was read."""
+    """Files that are not used, each with its reason; None when there is none."""
     reasons: dict[tuple[str, str], int] = {}
     for study in run.studies:
         for unit, reason in study.quarantined.items():
@@ -103,7 +103,7 @@ def quarantine_table(run: RunHistory) -> Table | None:
         cells(unit, reason, counted(count, "study", "studies")) for (unit, reason), count in sorted(reasons.items())
     ]
     return Table(
-        caption="Files that could not be read and took no part. Ids are pseudonyms; a private table names them.",
+        caption="Files that are not used. Ids are pseudonyms; a private table names them.",
         columns=("Id", "Reason", "In"),
         rows=tuple(rows),
         text=frozenset({1, 2}),

@@ -18,6 +18,8 @@ from medal.report.history import FIXED_COLUMNS, Answer, RunHistory, StudyHistory
 
 CATEGORIES_SHOWN = 12
 """Columns with more distinct values are no categories and are left out."""
+IDENTIFIERS = frozenset({"exam"})
+"""Columns that name things, such as examinations, and are no categories however few there are."""
 AGE_BANDS = (
     (0, 18, "under 18"),
     (18, 40, "18 to 39"),
@@ -135,7 +137,7 @@ def label_comparison(run: RunHistory) -> Comparison | None:
 def column_comparisons(run: RunHistory) -> tuple[Comparison, ...]:
     """Shares of every harmless column of `units.csv` among the picks, beside the counted pool."""
     columns = dict.fromkeys(
-        name for s in run.studies for row in s.units.values() for name in row if name not in FIXED_COLUMNS
+        name for s in run.studies for row in s.units.values() for name in row if name not in FIXED_COLUMNS | IDENTIFIERS
     )
     picks = {arm: [s.row(unit) for s in run.of(arm) for unit in asked_by_strategy(s)] for arm in run.arms}
     picks = {arm: rows for arm, rows in picks.items() if rows}

@@ -140,7 +140,10 @@ def subgroup_table(run: RunHistory, found: SubgroupMeasures) -> Table:
                 *(_cell(group) for group in groups),
             )
         )
-    seeds = ", ".join(f"{run.title(arm)}: seed {seed}, round {n}" for arm, (seed, n, _) in found.arms.items())
+    seeds = ", ".join(
+        f"{run.title(arm)}: {'' if run.by_people else f'seed {seed}, '}round {n}"
+        for arm, (seed, n, _) in found.arms.items()
+    )
     return Table(
         caption=f"Macro AUROC on the {PARTS[found.part]} by subgroup, in small print its 95 % bootstrap interval over "
         f"patients ({seeds}). A subgroup with fewer than {MIN_PATIENTS} patients, or without a label of "
@@ -205,8 +208,9 @@ def subgroup_figure(run: RunHistory, found: SubgroupMeasures) -> Drawing | None:
         )
         for c, v in rows
     ]
+    whose = "" if run.by_people else " of each arm's first study"
     caption = (
-        f"Macro AUROC on the {PARTS[found.part]} by subgroup, in the last measured round of each arm's first study. "
+        f"Macro AUROC on the {PARTS[found.part]} by subgroup, in the last measured round{whose}. "
         "Bars: 95 % bootstrap interval over patients."
     )
     height = 1.1 + ROW * (len(rows) + GAP * (len(columns) - 1))

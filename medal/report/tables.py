@@ -73,9 +73,10 @@ def comparison_table(run: RunHistory) -> Table:
         rows.append(
             cells(run.title(arm), str(line.seeds), reached, banded(areas), banded(line.y[-1]), *_rival(run, arm, pairs))
         )
+    bands = f"Mean over seeds, in small print {_bands(run)}. " if run.over_seeds else ""
     return Table(
         caption="Area under the budget curve (AUBC: macro AUROC over items, divided by the span) and last value. "
-        f"Mean over seeds, in small print {_bands(run)}. Differences are taken within pairs that share seed, data, "
+        f"{bands}Differences are taken within pairs that share seed, data, "
         "split and learner, over the budgets that both have covered; in small print their 95 % bootstrap interval over "
         f"the pairs, below {BLOCKS_FOR_A_CLAIM} pairs minimum to maximum. p: exact sign-flip test, in small "
         "print after Holm over the arms.",
@@ -128,8 +129,10 @@ def curve_table(run: RunHistory) -> Table:
             )
     return Table(
         caption=f"Points of the learning curves: means over seeds, in small print {_bands(run)}; "
-        "the rounds that every evaluated seed of an arm has reached.",
-        columns=("Arm and round", "Items", "Minutes", "Macro AUROC", "Macro AUPRC", "Macro ECE"),
+        "the rounds that every evaluated seed of an arm has reached."
+        if run.over_seeds
+        else "Points of the learning curves.",
+        columns=("Arm and round", "Items", "Planned minutes", "Macro AUROC", "Macro AUPRC", "Macro ECE"),
         rows=tuple(rows),
     )
 
@@ -165,9 +168,10 @@ def _label_table(run: RunHistory, n: int, arms: Sequence[str], measures: Sequenc
         positives = sorted({label.positives for found in of_arm.values() for label in found})
         rows.append(cells(name, _range(positives), *row))
     titles = tuple(run.title(arm) for arm in arms)
-    seeds = ", ".join(f"{run.title(arm)} {len(measured[arm])}" for arm in arms)
+    counts = ", ".join(f"{run.title(arm)} {len(measured[arm])}" for arm in arms)
+    seeds = f"{run.over_seeds} ({counts})" if run.over_seeds else ""
     return Table(
-        caption=f"Round {n}: measures of each label on the {PARTS[run.part]}, mean over seeds ({seeds})"
+        caption=f"Round {n}: measures of each label on the {PARTS[run.part]}{seeds}"
         f"{f', in small print {_bands(run)}' if max(map(len, measured.values()), default=0) > 1 else ''}. Labels with "
         f"fewer than {POSITIVES_NEEDED[run.part]} positives (or negatives) there are not estimable and are left out of "
         "the macro mean.",

@@ -101,6 +101,17 @@ def p_value(value: float) -> str:
     return f"{value:.{2 if value >= 0.1 else 3 if value >= 0.01 else 4}f}"
 
 
+def task_name(task: str) -> str:
+    """A task as a reader knows it, without the folder of its module.
+
+    Example:
+        >>> task_name("tasks.chest_xray"), task_name("chest_xray")
+        ('chest X-ray', 'chest X-ray')
+    """
+    words = task.removeprefix("tasks.").replace("_", " ")
+    return words.replace("xray", "X-ray")
+
+
 def counted(count: int, one: str, many: str | None = None) -> str:
     """A count with its noun.
 
@@ -136,6 +147,8 @@ def among(pick: Pick) -> str:
         return crowd.removeprefix(" of ")
     if percentile >= 100:
         return f"highest{crowd}"
+    if percentile < 1:
+        return f"lowest{crowd}" if percentile <= 0 else f"among the lowest 1 %{crowd}"
     # Rounding down: nothing below the top may read as the 100th percentile.
     return f"{ordinal(math.floor(percentile))} percentile{crowd}"
 

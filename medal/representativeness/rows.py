@@ -53,18 +53,18 @@ def choose_rows(choose: Choose, outputs: Outputs, candidates: Tensor, pool: Pool
         choose: compares rows.
         outputs: with "features".
         candidates: units, ascending.
-        pool: who is labelled; rows with nothing left to ask count as labelled.
+        pool: who is labelled; rows with nothing left to ask count as labelled, and so do rows that await an answer.
         allowance: what may be spent.
     """
     count = len(allowance.take(candidates))
     rows, units = torch.unique(pool.units.row[candidates], return_counts=True)
-    paid = torch.unique(pool.units.row[pool.labelled()])
-    paid = paid[~torch.isin(paid, rows)]
-    features = outputs.get("features", torch.cat([paid, rows]))
-    labelled, free = torch.arange(len(paid)), torch.arange(len(paid), len(features))
+    covered = torch.unique(pool.units.row[pool.covered()])
+    covered = covered[~torch.isin(covered, rows)]
+    features = outputs.get("features", torch.cat([covered, rows]))
+    labelled, free = torch.arange(len(covered)), torch.arange(len(covered), len(features))
     wanted = min(len(rows), math.ceil(count / float(units.double().mean())))
     while True:
-        chosen = rows[choose(features, labelled, free, wanted) - len(paid)]
+        chosen = rows[choose(features, labelled, free, wanted) - len(covered)]
         order = torch.cat([candidates[pool.units.row[candidates] == row] for row in chosen])
         if len(order) >= count or wanted == len(rows):
             return allowance.take(order)

@@ -32,6 +32,8 @@ PARTS: Mapping[str, str] = {
     "test": "test",
 }
 """Names of splits in tables, and what they are called here."""
+OLDEST = 90
+"""HIPAA's safe harbor (45 CFR 164.514) wants ages above 89 in one category, "90 or older"."""
 VIEWS = ("frontal", "all")
 """Which views are kept; "frontal" leaves out what is known to be a lateral."""
 LATERAL = "lateral view; set data.views=all to keep it"
@@ -112,10 +114,10 @@ def assemble(
     quarantined = {h.id: h.reason for h in store.headers if h.reason}
     every, whose = _rows(store, entries, patient)
     if quarantined:
-        log.warning("%d of %d files cannot be read and are quarantined", len(quarantined), len(store.items))
+        log.warning("%d of %d files are not used and are quarantined", len(quarantined), len(store.items))
     if not every:
         reason, count = Counter(quarantined.values()).most_common(1)[0]
-        raise EmptySource(f"none of {len(store.items)} files can be read; {count} times: {reason}")
+        raise EmptySource(f"none of {len(store.items)} files can be used; {count} times: {reason}")
     splits = _splits(every) if own_split else None
     kept = [i for i, row in enumerate(every) if views == "all" or row.view != "LATERAL"]
     rows = [every[i] for i in kept]
@@ -123,11 +125,12 @@ def assemble(
     if not rows:
         raise EmptySource(f"all {len(every)} images that can be read are laterals; set data.views=all to keep them")
     said = [*notes, *whose, *_about_views(every, rows)]
-    for sentence in said:
-        log.warning("%s", sentence)
+    for sentence in said:  # a private folder is opened by every command, and `medal init` has shown its notes
+        log.log(logging.INFO if store.private else logging.WARNING, "%s", sentence)
+    oldest = OLDEST if store.private else None
     meta: dict[str, tuple[str, ...]] = {
         "sex": tuple(row.seen.sex for row in rows),
-        "age": tuple(tidy_age(row.header.age) or tidy_age(row.entry.age) for row in rows),
+        "age": tuple(tidy_age(row.header.age, oldest) or tidy_age(row.entry.age, oldest) for row in rows),
         "view": tuple(row.view for row in rows),
         "burned_in": tuple("yes" if row.header.burned_in else "no" for row in rows),
         **({"exam": tuple(row.seen.exam for row in rows)} if any(row.seen.exam for row in rows) else {}),
@@ -242,15 +245,22 @@ def tidy_sex(text: str) -> str:
     return {"F": "F", "FEMALE": "F", "M": "M", "MALE": "M", "O": "O", "OTHER": "O"}.get(text.strip().upper(), "")
 
 
-def tidy_age(text: str) -> str:
+def tidy_age(text: str, oldest: int | None = None) -> str:
     """Whole years, or "" where there are none or more than a human life has.
+
+    Args:
+        text: as a file or a table writes it.
+        oldest: higher ages are given as this one, as they name a person in a small town; None keeps them. Private
+            stores take `OLDEST`, so that "90" there means 90 and above.
 
     Example:
         >>> tidy_age("058Y"), tidy_age("6M"), tidy_age("43.0"), tidy_age("411"), tidy_age("")
         ('58', '0', '43', '', '')
+        >>> tidy_age("097Y"), tidy_age("097Y", 90), tidy_age("089Y", 90)
+        ('97', '90', '89')
     """
     found = re.fullmatch(r"(\d{1,4})(?:\.0*)?\s*([YMWD]?)", text.strip().upper())
     if found is None:
         return ""
     years = int(found[1]) // {"Y": 1, "": 1, "M": 12, "W": 52, "D": 365}[found[2]]
-    return str(years) if years <= 120 else ""
+    return str(min(years, years if oldest is None else oldest)) if years <= 120 else ""

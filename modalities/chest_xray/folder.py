@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from medal.errors import BadTable, ConfigError, EmptySource, UnknownName
 from medal.identity import PUBLIC_KEY, installation_key
@@ -30,8 +33,11 @@ class Folder:
 
     The table has a column `file` (path under the root, or the bare name where that is unique) or `id` (SOPInstanceUID,
     pseudonym or name), one column a finding, and may have `patient_id`, `exam`, `split`, `sex`, `age` and `view`, which
-    fill what DICOM lacks. Where `findings` is given, other columns are not looked at; `reader`, `date` and `comment`
-    are never findings.
+    fill what DICOM lacks. Where `findings` is given, other columns are not looked at, and a finding without a column is
+    unknown for every image; `reader`, `date` and `comment` are never findings.
+
+    Predicting needs no labels: with `labels=None` and `findings` no table is read, and a `patient_id` that stands only
+    there is lost.
 
     Args:
         root: the folder.
@@ -79,7 +85,7 @@ class Folder:
                 raise UnknownName.near(what, word, known)
         private = self.identity == "private"
         files = find_images(Path(self.root))
-        table = self._table()
+        table, lacking = self._table()
         store = open_images(
             files,
             cache,
@@ -101,29 +107,32 @@ class Folder:
             labelled=table is not None and bool(table.findings),
             views=self.views,
             patient=self.patient,
-            notes=notes,
+            notes=(*lacking, *notes),
         )
 
-    def _table(self) -> LabelTable | None:
+    def _table(self) -> tuple[LabelTable | None, tuple[str, ...]]:
+        """The table with a column for every finding, and notes on findings that have none."""
         path = self._place()
         if path is None:
             if self.findings:
-                return None
+                return None, ()
             raise BadTable(
                 "there is neither a table of labels nor a list of findings; add labels.csv or set findings, such as "
                 "data.findings=[Edema,Effusion]"
             )
         text = read_table(path)
-        present = any(name and name not in (*KEYS, *TEXT, *ASIDE) for name in text.header)
-        if not present and not self.findings:
+        others = [name for name in text.header if name and name not in (*KEYS, *TEXT, *ASIDE)]
+        if not others and not self.findings:
             raise BadTable(f"{path.name} has no column of findings; add one, or set findings to what is asked about")
-        if not present:
-            wanted: Sequence[str] = ()
-        elif self.findings:
-            wanted = tuple(self.findings)
-        else:
-            wanted = [name for name in text.header if name and name not in (*KEYS, *TEXT, *ASIDE)]
-        return label_table(text, KEYS, wanted, TEXT, self.uncertain)
+        wanted = tuple(self.findings or others)
+        known = tuple(name for name in wanted if name in text.header)
+        notes = tuple(_lacking(text.name, name, others) for name in wanted if others and name not in known)
+        table = label_table(text, KEYS, known, TEXT, self.uncertain)
+        if known and known != wanted:
+            values = np.full((len(table.keys), len(wanted)), np.nan, dtype=np.float32)
+            values[:, [wanted.index(name) for name in known]] = table.values
+            table = replace(table, findings=wanted, values=values)
+        return table, notes
 
     def _place(self) -> Path | None:
         """Where the table is: under the root, else where the path says; None where there is none.
@@ -139,6 +148,13 @@ class Folder:
         if str(self.labels) == DEFAULT:
             return None
         raise BadTable(f"the table {Path(self.labels).name} is neither in data.root nor where data.labels says")
+
+
+def _lacking(table: str, name: str, columns: Sequence[str]) -> str:
+    """The note on a finding without a column, with the nearest name in case it was misspelled."""
+    near = difflib.get_close_matches(name, columns, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"{table}: no column for {name}: unknown for every image{hint}"
 
 
 def find_images(root: Path) -> list[Item]:

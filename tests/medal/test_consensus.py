@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from medal.consensus import Consensus, latest
+from medal.consensus import CLINIC, Consensus, latest
 from medal.errors import ConfigError, UnknownName
 
 NAN = math.nan
@@ -75,3 +75,12 @@ def test_wrong_rules_are_told_with_the_mend():
         Consensus("reader")
     with pytest.raises(ConfigError, match="name a reader exactly for the rule 'reader'"):
         Consensus("soft", "R1")
+
+
+@pytest.mark.parametrize("rule", ["majority", "soft", "first"])
+def test_labels_of_the_clinic_give_way_to_readers_label_by_label(rule):
+    told = {CLINIC: torch.tensor([1.0, 1.0, 0.0, -1.0]), "R1": torch.tensor([0.0, NAN, -1.0, 1.0])}
+    assert shown(Consensus(rule).of(told)) == [0.0, 1.0, -1.0, 1.0]
+    assert shown(Consensus(rule).of(dict(reversed(told.items())))) == [0.0, 1.0, -1.0, 1.0]
+    assert shown(Consensus("reader", CLINIC).of(told)) == [1.0, 1.0, 0.0, -1.0]
+    assert shown(told[CLINIC]) == [1.0, 1.0, 0.0, -1.0], "what was told stays as it is"

@@ -42,3 +42,8 @@ def test_disputes_come_before_the_models_doubts() -> None:
     doubtful = doubt(answers(("R1", [1.0])), torch.tensor([1.0]), torch.tensor([0.01]))
     sure = doubt(answers(("R1", [1.0])), torch.tensor([1.0]), torch.tensor([0.99]))
     assert sorted([sure, doubtful, disputed], key=lambda d: d.rank) == [disputed, doubtful, sure]
+
+
+def test_a_reader_who_differs_from_the_clinic_has_settled_it() -> None:
+    pair = answers(("clinic", [1.0, 1.0]), ("R1", [0.0, math.nan]), ("R2", [math.nan, 0.0]))
+    assert not doubt(pair, torch.tensor([0.0, 0.0]), torch.tensor([0.1, 0.1])).disputed.any()

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from medal.errors import UnitError
 from medal.explain import explain, explain_history
-from medal.report.history import Answer, Batch, Pick, RunHistory, StudyHistory
+from medal.report.history import Answer, Batch, Pick, Retired, RunHistory, StudyHistory
 from medal.study import Study
 
 UNITS = {
@@ -60,7 +62,7 @@ def test_a_known_unit_that_was_never_asked(run):
 
 
 def test_a_quarantined_file_gives_its_reason(run):
-    assert "epistemic, seed 0: quarantined, the file ends early" in explain_history(run, "Izzz")
+    assert "epistemic, seed 0: not used, the file ends early" in explain_history(run, "Izzz")
 
 
 def test_an_image_gathers_the_findings_that_were_asked_about_it():
@@ -78,7 +80,7 @@ def test_an_image_gathers_the_findings_that_were_asked_about_it():
 @pytest.mark.parametrize(
     ("unit", "message"),
     [
-        ("Iaab", "unit 'Iaab' is not in this study; did you mean 'Iaaa'?"),
+        ("Iaab", "unit 'Iaab' is not in this study; did you mean 'Iaaa' or 'Ibbb'?"),
         ("Ibb#Mas", "did you mean 'Ibbb#Mass'?"),
         ("Iaaa#Masss", "did you mean 'Iaaa#Mass'?"),
         ("nothing like it", "ids stand in units.csv"),
@@ -95,3 +97,20 @@ def test_a_study_folder_is_read(tmp_path):
     with Study.create(tmp_path / "s", {"arm": "random", "seed": 0, **OPENED}, list(UNITS.values())) as study:
         study.ledger.append("asked", {**asked, "cost": {"items": 1.0, "minutes": 1.0}})
     assert "round 0: asked as Iaaa, pick 1 of 1" in explain(tmp_path / "s", "Iaaa")
+
+
+def test_a_retired_unit_says_by_whom_and_why(run):
+    gone = replace(run.studies[0], answers=(), retired=(Retired("Iaaa", "rotated", "R2"), Retired("Iccc", "", "")))
+    lines = explain_history(replace(run, studies=(gone,)), "Iaaa").splitlines()
+    assert "    retired by R2: cannot be labelled, rotated" in lines
+    assert "    answer: not answered yet" not in lines
+    lines = explain_history(replace(run, studies=(gone,)), "Iccc").splitlines()
+    assert lines[-2:] == ["epistemic, seed 0", "    retired by an unnamed reader: cannot be labelled"]
+
+
+def test_what_nobody_asked_for_says_who_brought_it(run):
+    answers = (Answer("Iccc", 0, "imported", (1.0, 0.0), float("nan"), "clinic"),)
+    answers += (Answer("Iccc", 1, "imported", (0.0, 0.0), float("nan"), "R1"),)
+    text = explain_history(replace(run, studies=(replace(run.studies[0], answers=answers),)), "Iccc")
+    assert "    label that was there before: present: Effusion; absent: 1 other; by clinic" in text
+    assert "    volunteered: none of the 2 findings; by R1" in text

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medal.places import find, keep, laid_back, taken_out
+from medal.assemble import shareable
+from medal.places import find, keep, laid_back, taken_out, without_places
+from medal.recipe import digest, load, validate
 
 WHOLE = {
     "data": {"use": "d", "root": "/images", "labels": "/tables/labels.csv", "size": 32},
@@ -69,3 +71,43 @@ def test_an_unknown_or_hostile_token_has_no_places(private: Path) -> None:
     for token in (None, "", "0" * 16, "../secret", f"{private}/secret"):
         assert find(token) == {}
     assert keep({"main": PLACES}, "../secret") != "../secret"
+
+
+PRIVATE_WORDS = ("StMary", "Smith", "radiology")
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "data.root=StMary",
+        "data.labels=StMary/Smith_1957.csv",
+        "data.labels=/archive/StMary/Smith_1957.csv",
+        "learner.init=Smith.safetensors",
+        "learner.init=~/Smith.safetensors",
+        "resources.address=radiology-ws7:6379",
+        "oracle.table=/archive/Smith.csv",
+        "oracle.tables=[/archive/Smith.csv, here]",
+        "baselines=[random, /archive/Smith.yaml]",
+    ],
+)
+def test_what_is_shared_holds_no_part_of_a_place(override: str) -> None:
+    plain = load("hospital/chest_xray", ["data.root=images"])
+    key, _, text = override.partition("=")
+    *parents, last = key.split(".")
+    content = plain.model_dump(mode="json")
+    node = content[parents[0]] if parents else content
+    node[last] = [item.strip() for item in text.strip("[]").split(",")] if text.startswith("[") else text
+    whole = validate(content)
+    shared = shareable(whole)
+    assert not [word for word in PRIVATE_WORDS if word in json.dumps(shared)]
+    back = validate(laid_back(shared, taken_out(content, shared)))
+    assert back == whole
+    # the file is no part of what decides, so that a recipe is the same with and without its places
+    assert digest(validate(shareable(back))) == digest(validate(shared))
+
+
+def test_the_default_table_and_a_recipe_without_places_stay_as_they_are() -> None:
+    shared = shareable(load("hospital/chest_xray", ["data.root=images", "data.labels=labels.csv"]))
+    assert shared["data"]["labels"] == "labels.csv"  # type: ignore[index]
+    assert shared["resources"]["address"] is None  # type: ignore[index]
+    assert without_places(shared) == shared

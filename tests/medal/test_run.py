@@ -93,3 +93,30 @@ def test_a_journal_does_not_tell_the_engine(tmp_path: Path) -> None:
         with Study.open(run.path(run.studies[0]), write=False) as study:
             heads.append(study.ledger.head())
     assert heads[0] == heads[1]
+
+
+def test_a_table_and_weights_come_back_and_their_names_stay_private(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = load(
+        "hospital/chest_xray",
+        [
+            "data.root=/archive/x",
+            "data.findings=[Edema]",
+            "data.labels=StMary/Smith_1957.csv",
+            "learner.init=Jones.safetensors",
+            "resources.engine=ray",
+            "resources.address=radiology-ws7:6379",
+        ],
+    )
+    run = plan("chest_xray", recipe, tmp_path / "run")
+    run.write()
+    text = (tmp_path / "run" / INDEX).read_text()
+    assert not [word for word in ("StMary", "Smith", "Jones", "radiology") if word in text]
+    assert load_run(tmp_path / "run") == run
+    with pytest.raises(ConfigError, match=r"expected places of the same data"):
+        load_run(tmp_path / "run", ["learner.init=/mnt/Others.safetensors"])
+    assert load_run(tmp_path / "run", ["learner.init=/mnt/Jones.safetensors"]).unplaced == ()
+    monkeypatch.setenv("MEDAL_PRIVATE", str(tmp_path / "other machine"))
+    # a cluster is no part of a study: elsewhere, nobody has to name one
+    assert load_run(tmp_path / "run").unplaced == ("data.labels", "data.root", "learner.init")

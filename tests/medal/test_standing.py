@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medal.ledger import Event
-from medal.standing import NEXT_STEPS, standing
+from medal.standing import NEXT_STEPS, as_it_is_now, standing
 
 
 def events(*pairs):
@@ -126,3 +126,16 @@ def test_any_order_of_events_gives_a_known_step_and_the_same_counts(order):
     found = standing(events(*order)).as_dict()
     assert found["next"] in NEXT_STEPS
     assert (found["labelled"], found["validation"], found["quarantined"]) == (5, 2, 2)
+
+
+def test_images_that_came_later_are_in_the_present_numbers():
+    opened = {"data": {"rows": 66, "groups": 36, "digest": "a", "labels": ["Mass"]}, "split": {"hash": "h"}}
+    added = [
+        {"ids": ["x"] * 8, "rows": 74, "data": {"digest": "b"}, "split": {"hash": "i", "counts": {"pool": 50}}},
+        {"ids": ["x"] * 8, "rows": 82, "data": {"digest": "c"}, "split": {"hash": "j", "counts": {"pool": 60}}},
+    ]
+    now = as_it_is_now(opened, added, 44)
+    assert now["data"] == {"rows": 82, "groups": 44, "digest": "c", "labels": ["Mass"], "later": 16}
+    assert now["split"] == {"hash": "j", "counts": {"pool": 60}}
+    assert opened["data"]["rows"] == 66
+    assert as_it_is_now(opened, []) == opened

@@ -81,7 +81,7 @@ class PeopleStudy:
         }
 
     def _play(self, rounds: int) -> None:
-        self._answer(0, "imported", [0, 1, 2], "imported")
+        self._answer(0, "imported", [0, 1, 2], "clinic")
         self.labelled = 3
         pool = list(range(3, len(self.units) - len(self.arm)))
         half = len(self.arm) // 2

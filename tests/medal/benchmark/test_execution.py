@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,10 @@ import numpy as np
 import pytest
 from small_benchmark import played, small, small_plan, tables_of
 
+import medal.benchmark.execution
 import medal.run
 from medal.benchmark.cells import read_cell
-from medal.benchmark.execution import execute, is_finished, prepare, to_do
+from medal.benchmark.execution import execute, is_finished, play_cell, prepare, to_do
 from medal.benchmark.folder import BenchmarkFolder, is_benchmark, make_folder, open_folder, placed
 from medal.benchmark.page import write_benchmark_report
 from medal.benchmark.picks import names_of_files, write_picks
@@ -25,9 +28,12 @@ from medal.benchmark.schema import FULL, RANDOM
 from medal.benchmark.tables import write_tables
 from medal.benchmark.truth import read_truth
 from medal.benchmark.verify import verify
-from medal.errors import ConfigError, StudyError
+from medal.engine import Job, Local, Notify, quiet
+from medal.engine.job import Outcome
+from medal.errors import ConfigError, StudyError, StudyLocked
 from medal.identity import PUBLIC_KEY, Pseudonyms
 from medal.ledger import Ledger
+from medal.lock import FolderLock
 from medal.recipe import Recipe
 from medal.study import Study
 
@@ -94,9 +100,8 @@ def test_finished_cells_keep_what_tables_need_and_no_more(whole: BenchmarkFolder
     assert [p.name for p in (whole.path / ENTROPY.folder / "weights").iterdir()] == ["round_002.safetensors"]
 
 
-def test_the_index_names_no_folder_of_this_machine(whole: BenchmarkFolder) -> None:
-    index = (whole.path / "index.json").read_text()
-    assert str(whole.path.parent) not in index
+def test_a_session_names_code_and_machine(whole: BenchmarkFolder) -> None:
+    assert str(whole.path.parent) not in (whole.path / "index.json").read_text()
     session = json.loads((whole.path / "sessions.json").read_text())[0]
     assert {"medal", "revision", "processor", "cores", "versions", "started"} <= set(session)
 
@@ -234,6 +239,63 @@ def test_blocks_can_be_added_and_recipes_not_changed(copy: BenchmarkFolder) -> N
         make_folder(copy.path, small_plan(overrides=[*small().overrides, "learner.steps=9"]))
     with pytest.raises(ConfigError, match="found a change of what"):
         placed(copy, ["learner.steps=9"])
+
+
+def test_fewer_blocks_leave_those_that_are_there(copy: BenchmarkFolder) -> None:
+    again = make_folder(copy.path, small_plan(blocks=1))
+    assert again.plan.cells == copy.plan.cells
+    assert open_folder(copy.path).plan.cells == copy.plan.cells
+
+
+def test_arms_are_not_dropped(copy: BenchmarkFolder) -> None:
+    before = (copy.path / "index.json").read_bytes()
+    with pytest.raises(ConfigError, match=r"holds drawn/sigmoid/entropy, which the file no longer names; give --out"):
+        make_folder(copy.path, small_plan(learners={"sigmoid": {"strategies": []}}))
+    assert (copy.path / "index.json").read_bytes() == before
+
+
+def test_one_process_plays_a_benchmark(copy: BenchmarkFolder) -> None:
+    shutil.rmtree(copy.path / ENTROPY.folder)
+    lock = FolderLock(copy.path / "lock")
+    for attempt in (lambda: execute(copy), lambda: make_folder(copy.path, small_plan())):
+        with pytest.raises(StudyLocked, match=r"copy is in use by this very process; wait until it ends"):
+            attempt()
+    assert not is_finished(copy.path / ENTROPY.folder)
+    assert problems(copy) != ""  # reading needs no lock
+    lock.release()
+    assert execute(make_folder(copy.path, small_plan())) == []
+    write_tables(copy)
+    assert problems(copy) == ""
+
+
+def test_a_cell_that_an_engine_loses_is_a_failure_like_others(tmp_path: Path) -> None:
+    class Losing(Local):
+        def outcomes(self, jobs: Sequence[Job], notify: Notify = quiet) -> list[Outcome]:
+            return [(StudyError("lost"), None), *super().outcomes(jobs[1:], notify)]
+
+    folder = make_folder(tmp_path / "b", small_plan(blocks=1))
+    assert [(f.cell, f.error) for f in execute(folder, engine=Losing())] == [("drawn/sigmoid/random/block_00", "lost")]
+    assert [c.strategy for c in to_do(folder)] == [RANDOM]
+
+
+@pytest.mark.slow
+def test_a_cell_whose_process_is_killed_is_a_failure_like_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_folder(tmp_path / "b", small_plan(blocks=1))
+    monkeypatch.setattr(medal.benchmark.execution, "play_cell", killed_or_played)
+    failures = execute(folder, engine=Local(2))
+    assert [f.cell for f in failures] == ["drawn/sigmoid/random_stratified/block_00"]
+    assert failures[0].error.startswith("its process was ended twice")
+    assert [c.strategy for c in to_do(folder)] == ["random_stratified"]
+    write_tables(folder)
+    assert "**Unfinished:** 1 of 4 cells" in (folder.tables / "tables.md").read_text()
+
+
+def killed_or_played(recipe: dict[str, Any], **named: Any) -> dict[str, str]:
+    if recipe["arm"] == "random_stratified":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return play_cell(recipe, **named)
 
 
 def test_other_data_in_the_same_folder_are_refused(copy: BenchmarkFolder) -> None:

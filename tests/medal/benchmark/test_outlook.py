@@ -114,3 +114,13 @@ def test_whole_rows_and_findings_have_prices_of_their_own() -> None:
     # ten whole images at a minute each, then findings at a fifth of one
     minutes = [10 + 0.2 * (items - 10) for items in ITEMS]
     assert found.stated.areas["entropy"] == pytest.approx(aubc(minutes, np.linspace(0.5, 0.9, 5)))
+
+
+def test_one_block_has_no_scatter_to_tell_from() -> None:
+    whole = results()
+    found = outlooks(replace(whole, cells={c: r for c, r in whole.cells.items() if c.block == 0}))[0]
+    assert found.verdict == "cannot tell"
+    assert "one block" in found.reason
+    for interval in (found.asymptote, found.gain):
+        assert math.isnan(interval.low)
+        assert math.isnan(interval.high)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import engines
@@ -44,9 +45,46 @@ def test_an_interrupt_stops_at_once(tmp_path: Path) -> None:
 
 
 def test_a_killed_process_is_one_line(tmp_path: Path) -> None:
-    dying = [Job("dies", engines.die, {"file": tmp_path / "d", "times": 9}), Job("more", engines.square, {"number": 1})]
-    with pytest.raises(StudyError, match=r"^dies stopped \(BrokenProcessPool.*`medal resume` goes on"):
+    others = [Job(f"more {n}", engines.mark, {"file": tmp_path / f"{n}.txt"}) for n in range(5)]
+    dying = [Job("dies", engines.die, {"file": tmp_path / "d", "times": 9}), *others]
+    with pytest.raises(StudyError, match=r"^dies: its process was ended twice .*`medal resume` goes on$"):
         Local(2).run(dying)
+    assert (tmp_path / "d").read_text() == "xx"
+    assert sorted(p.name for p in tmp_path.glob("*.txt")) == [f"{n}.txt" for n in range(5)]
+
+
+def test_a_job_whose_process_was_killed_once_is_done_again(tmp_path: Path) -> None:
+    slow = Job("slow", engines.mark_slowly, {"file": tmp_path / "slow.txt", "seconds": 1.0})
+    dying = [Job(f"dies {n}", engines.die, {"file": tmp_path / f"d{n}", "times": 1}) for n in range(2)]
+    told: list[str] = []
+    found = Local(2).run([dying[0], slow, dying[1]], lambda name, *_: told.append(name))
+    assert found == [2, "slow.txt", 2]
+    # the jobs beside it are not begun again
+    assert told.count("slow") == 1
+
+
+def test_every_job_has_an_outcome(engine: Engine) -> None:
+    jobs = [Job("refused", engines.refuse, {"number": 5}), Job("square", engines.square, {"number": 3})]
+    (error, nothing), (none, value) = engine.outcomes(jobs)
+    assert (str(error), nothing, none, value) == ("found 5, expected another", None, None, 9)
+
+
+def test_an_interrupt_ends_all_processes_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = [Job(n, engines.mark_slowly, {"file": tmp_path / f"{n}.txt", "seconds": 60}) for n in "ab"]
+    pids = [tmp_path / "a.pid", tmp_path / "b.pid"]
+
+    def interrupted(*_: object, **__: object) -> None:
+        while not all(p.exists() and p.read_text() for p in pids):
+            time.sleep(0.05)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("medal.engine.local.wait", interrupted)
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        Local(2).run(jobs)
+    assert time.monotonic() - begun < 50
+    assert all(engines.gone(int(p.read_text())) for p in pids)
+    assert not list(tmp_path.glob("*.txt"))
 
 
 def test_resources_choose_the_engine() -> None:

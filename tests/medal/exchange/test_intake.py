@@ -144,3 +144,32 @@ def test_who_took_it_out_may_bring_it_back() -> None:
 def test_blank_rows_say_nothing() -> None:
     intake = sort([row(2, "r000"), row(3, "nonsense")])
     assert (intake.blank, intake.taken, intake.refused) == (2, 0, [])
+
+
+def test_whoever_gives_up_in_this_file_does_not_overrule_who_labels_in_it() -> None:
+    rows = [row(2, "r000", cannot_label="quality", reader="R0"), row(3, "r000", a=A)]
+    for turned in (rows, rows[::-1]):
+        intake = sort(turned)
+        assert [(line, what.split(";")[0]) for line, _, what in intake.refused] == [(2, "R1 could label it")]
+        assert (intake.retired, intake.counts["answered"]) == ([], 1)
+
+
+def test_two_who_give_up_take_it_out_once() -> None:
+    rows = [row(2, "r000", cannot_label="quality", reader="R3"), row(3, "r000", cannot_label="rotated", reader="R2")]
+    for turned in (rows, rows[::-1]):
+        intake = sort(turned)
+        assert intake.retired == [(("r000",), "rotated", "R2")]
+        assert (intake.counts["cannot label"], intake.unchanged) == (1, 1)
+
+
+@pytest.mark.parametrize("inner", [False, True])
+def test_who_brings_it_back_in_this_file_opens_it_to_the_others(inner: bool) -> None:
+    pool, unit = (pool_of(PARTS, kind="finding"), "r000#a") if inner else (pool_of(PARTS), "r000")
+    settings = {"pool": pool, "questions": {unit: Question("query", "ask_001", False)}, "retired_by": {unit: "R2"}}
+    rows = [row(2, "r000", a=A), row(3, "r000", a=B, reader="R2"), row(4, "r000", cannot_label="quality", reader="R3")]
+    for turned in (rows, rows[::-1]):
+        intake = sort(turned, **settings)
+        assert [(b.reader, b.ids) for b in intake.batches] == [("R1", (unit,)), ("R2", (unit,))]
+        ((line, _, what),) = intake.refused
+        assert (line, what.startswith("R1, R2 could label it")) == (4, True)
+        assert intake.retired == []

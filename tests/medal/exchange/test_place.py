@@ -53,3 +53,29 @@ def test_images_that_moved(images: Path) -> None:
         recall(begun, images)
     remember(begun, recall(begun, moved))
     assert recall(begun).data.model_dump()["root"] == str(moved)
+
+
+def test_a_study_has_a_token_of_its_own(images: Path) -> None:
+    recipe = load("hospital/chest_xray", [f"data.root={images}"])
+    begun = {**opened(recipe), "token": "0123456789abcdef"}
+    assert study_token(begun) == "0123456789abcdef"
+    for strange in ("../../x", "", 7, "0123456789ABCDEF"):
+        assert study_token({**begun, "token": strange}) == study_token(opened(recipe)), "names files: nothing strange"
+
+
+def test_relative_files_are_found_from_anywhere(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(images.parent)
+    for name in ("Zyxwold_1957.csv", "Zyxwold.safetensors", "Zyxwold/own.csv", "own.csv"):
+        Path(name).touch()
+    given = ["data.root=Zyxwold", "data.labels=Zyxwold_1957.csv", "learner.init=Zyxwold.safetensors"]
+    recipe = load("hospital/chest_xray", given)
+    begun = opened(recipe)
+    assert "Zyxwold" not in str(begun)
+    remember(begun, recipe)
+    monkeypatch.chdir("/")
+    found = recall(begun)
+    assert found.data.model_dump()["labels"] == str(images.parent / "Zyxwold_1957.csv")
+    assert found.learner.model_dump()["init"] == str(images.parent / "Zyxwold.safetensors")
+    monkeypatch.chdir(images.parent)
+    remember(begun, load("hospital/chest_xray", ["data.root=Zyxwold", "data.labels=own.csv"]))
+    assert recall(begun).data.model_dump()["labels"] == "own.csv", "below the images, it moves with them"

@@ -76,3 +76,7 @@ def test_names_of_strengths():
         "slight",
         "none",
     ]
+
+
+def test_labels_that_the_clinic_had_are_nobody_s_reading():
+    assert reader_agreement(run_of(("I1", "clinic", (1, 0)), ("I1", "A", (0, 0)))) is None

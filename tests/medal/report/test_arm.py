@@ -9,10 +9,12 @@ import pytest
 from people_study import LABELS, PeopleStudy
 from sklearn.metrics import roc_auc_score
 
-from medal.metrics import estimable_labels
+from medal.examine import ARM_POSITIVES
+from medal.metrics import estimable_labels, macro_interval
 from medal.report.arm import arm_curve, arm_truth, trained_on
 from medal.report.collect import collect_study
 from medal.report.history import Answer, Batch, Measures, Predictions, Retired, Round, StudyHistory
+from medal.seeding import Seed
 
 
 @pytest.fixture(scope="module")
@@ -145,3 +147,28 @@ def test_of_two_rounds_with_as_many_labels_the_later_counts(people):
 def test_nothing_measured_nothing_drawn():
     assert arm_curve(StudyHistory("a", 0)) is None
     assert arm_curve(StudyHistory("a", 0, rounds=(Round(0, 10, 10, {}, {}),))) is None
+
+
+def test_an_interval_of_one_label_is_the_one_that_training_shows(people):
+    ids, truth = arm_truth(people)
+    told, k = people.arm_predictions[4], LABELS.index("Effusion")
+    one = replace(
+        people,
+        opened={**people.opened, "data": {"labels": ["Effusion"]}},
+        answers=tuple(replace(a, target=(a.target[k],)) for a in people.answers),
+        arm_predictions={4: Predictions(told.ids, told.probabilities[:, [k]])},
+    )
+    curve = arm_curve(one)
+    assert curve is not None
+    place = {row: n for n, row in enumerate(told.ids)}
+    # as medal/exchange/measures.py does
+    expected = macro_interval(
+        told.probabilities[[place[row] for row in ids]][:, [k]],
+        truth[:, [k]],
+        [people.row(row)["group"] for row in ids],
+        Seed(0) / "interval" / "Effusion",
+        min_positives=ARM_POSITIVES,
+    )
+    found = curve.points[-1].auroc
+    assert (found.value, found.low, found.high) == (expected.value, expected.low, expected.high)
+    assert found.low < found.value < found.high

@@ -8,7 +8,7 @@ import pytest
 from people_study import PeopleStudy
 
 from medal.errors import LedgerBroken, StudyError
-from medal.report.collect import collect, whole_row
+from medal.report.collect import collect, collect_study, whole_row
 from medal.report.history import Retired, Subgroup
 from medal.study import Study
 
@@ -185,3 +185,18 @@ def test_a_damaged_index_is_refused(tmp_path, text):
     (tmp_path / "run.json").write_text(text)
     with pytest.raises(StudyError, match="index of the run cannot be read"):
         collect(tmp_path)
+
+
+def test_images_that_came_later_are_in_the_numbers(tmp_path):
+    PeopleStudy(tmp_path / "study", rounds=3)
+    study = collect_study(tmp_path / "study")
+    data = study.opened["data"]
+    assert (data["rows"], data["later"], data["groups"]) == (482, 2, len({u["group"] for u in study.units.values()}))
+
+
+def test_a_study_with_people_is_known_before_the_first_question(tmp_path):
+    opened = {"task": "tasks.chest_xray", "token": "a" * 16, "data": {"labels": ["Mass"]}}
+    with Study.create(tmp_path / "study", opened, []):
+        pass
+    run = collect(tmp_path / "study")
+    assert (run.by_people, run.part, run.name) == (True, "validation", "chest X-ray")

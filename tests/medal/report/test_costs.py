@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from medal.report.costs import cost_of_round, cost_summary, cost_table
 from medal.report.history import Answer, Batch, Pick, RunHistory, StudyHistory
@@ -36,3 +37,18 @@ def test_summary_means_whole_studies():
     run = RunHistory("r", (study(0, 2, 60.0), study(1, 1, 120.0), StudyHistory("idle", 0)))
     (row,) = cost_summary(run).rows
     assert [cell.text for cell in row] == ["epistemic", "2", "3", "4.5", "4.0", "1.5 s", "25 s"]
+
+
+def test_means_over_seeds_are_only_spoken_of_where_there_are_seeds(pair):
+    batch = Batch(0, "start", "random", (), 10, 10)
+    several = RunHistory("r", tuple(replace(study, batches=(batch,)) for study in pair.studies))
+    one = RunHistory("r", several.studies[:1])
+    assert "mean over seeds" in cost_summary(several).caption
+    assert "seed" not in cost_summary(one).caption
+    assert "seed" not in cost_table(one, one.arms[0]).caption
+
+
+def test_times_of_answers_told_in_a_round_without_questions_are_counted():
+    answers = (Answer("a", 0, "query", (1.0,), 60.0, "R"), Answer("b", 1, "query", (1.0,), 120.0, "R"))
+    study = StudyHistory("a", 0, batches=(Batch(0, "query", "a", (), 2, 2),), answers=answers)
+    assert cost_summary(RunHistory("r", (study,))).rows[0][4].text == "3.0"

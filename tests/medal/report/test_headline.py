@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 from medal.report.headline import facts, headline, sentences, stamps
-from medal.report.history import LabelMeasures, Round, RunHistory, StudyHistory
+from medal.report.history import Answer, LabelMeasures, Round, RunHistory, StudyHistory
 
 
 def test_the_result_is_one_plain_sentence(pair):
@@ -94,3 +94,31 @@ def test_the_recipe_may_title_the_report(pair):
     titled = StudyHistory("a", 0, {"recipe": {"report": {"title": "Our pool of 2024"}}})
     assert headline(RunHistory("r", (titled,))).title == "Our pool of 2024"
     assert headline(pair).title == "chest_xray: active learning report"
+
+
+def people(**more) -> RunHistory:
+    """A study with people, hours after its beginning."""
+    opened = {"task": "tasks.chest_xray", "data": {"name": "folder", "rows": 82, "later": 16, "groups": 44}}
+    return RunHistory("chest X-ray", (StudyHistory("beta_epistemic", 0, opened, people=True, **more),))
+
+
+def test_minutes_say_whether_they_were_planned_or_measured(make_history):
+    assert (
+        dict(facts(RunHistory("r", (make_history("a", 0, [0.5]),))))["Paid for"] == "100 items (150.0 planned minutes)"
+    )
+    rounds = (Round(0, 10, 12.0, {}, {}),)
+    answers = tuple(Answer(f"I{n}", n, "query", (1.0,), seconds, "R1") for n, seconds in enumerate((90.0, 600.0)))
+    timed = dict(facts(people(rounds=rounds, answers=answers)))
+    assert timed["Paid for"] == "10 items (1.5 measured expert minutes, 12.0 planned)", "round 1 is not measured yet"
+    untimed = tuple(replace(a, seconds=math.nan) for a in answers)
+    assert dict(facts(people(rounds=rounds, answers=untimed)))["Paid for"] == "10 items (12.0 planned minutes)"
+
+
+def test_a_study_with_people_is_told_in_plain_words():
+    found = headline(people())
+    told = dict(found.facts)
+    assert found.title == "chest X-ray: active learning report"
+    assert found.stamps == ()
+    assert told["Task"] == "chest X-ray"
+    assert told["Data"] == "folder: 82 images, of which 16 came later, 44 patients"
+    assert "Seed" not in told

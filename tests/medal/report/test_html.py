@@ -110,10 +110,10 @@ def test_a_hospital_study_is_reported_on_its_validation_arm(tmp_path):
     check(text)
     words = plain(text)
     for expected in (
-        "measured on the validation arm: no test set",
+        "measured on random images of this study, not on a separate test set",
         "Trained on 122 labels, macro AUROC on the paid random validation arm is",
         "80 images of 40 patients; mean over Edema, Effusion, Pneumonia",
-        "There is no test set. All measures are taken on the paid random validation arm",
+        "All measures are taken on the paid random validation arm",
         "going on, evaluated up to round 3",
         "Stop or go on",
         "Agreement of readers",

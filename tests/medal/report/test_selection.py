@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from scipy import stats
@@ -143,3 +144,9 @@ def test_nothing_is_compared_before_a_query(run):
     begun = RunHistory("r", (StudyHistory("a", 0, LABELS, batches=(asked("start", "random", "a"),)),))
     assert label_comparison(begun) is None
     assert column_comparisons(begun) == ()
+
+
+def test_examinations_are_no_categories_however_few(run):
+    units = {name: {**row, "exam": f"E{k % 2}"} for k, (name, row) in enumerate(run.studies[0].units.items())}
+    few = RunHistory("r", (replace(run.studies[0], units=units),))
+    assert {c.name for c in column_comparisons(few)} == {c.name for c in column_comparisons(run)}

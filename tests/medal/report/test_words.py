@@ -98,3 +98,9 @@ def test_answers_in_words(target, text):
 
 def test_answers_without_names_are_numbered():
     assert words.answer([1, 1, 0], ["A"]) == "present: A, label 2; absent: 1 other"
+
+
+def test_the_lowest_is_no_percentile():
+    assert words.among(Pick("a", 0.0, {"percentile": 0.0, "candidates": 30})) == "lowest of 30 candidates"
+    assert words.among(Pick("a", 0.0, {"percentile": 0.4})) == "among the lowest 1 %"
+    assert words.among(Pick("a", 0.0, {"percentile": 1.0})) == "1st percentile"

@@ -69,3 +69,18 @@ def test_a_row_that_is_paid_in_part_is_a_candidate_alone():
     allowance = Allowance(3, "items", pool.units, CostModel())
     choose_rows(choose, small_outputs(NEEDS), pool.candidates(), pool, allowance)
     assert seen == {"labelled": 1, "rows": 16}
+
+
+def test_rows_that_await_an_answer_count_as_labelled():
+    pool = small_pool()
+    asked = pool.units.names(pool.candidates()[:2])
+    waiting, seen = pool.awaiting(asked), {}
+
+    def choose(features, labelled, free, count):
+        seen.update(rows=len(features), labelled=labelled.tolist())
+        return free[:count]
+
+    allowance = Allowance(3, "items", pool.units, CostModel())
+    picks = choose_rows(choose, small_outputs(NEEDS), waiting.candidates(), waiting, allowance)
+    assert seen == {"rows": 16, "labelled": [0, 1, 2, 3, 4, 5, 6]}
+    assert torch.equal(picks, pool.candidates()[2:5])

@@ -65,7 +65,8 @@ def test_paths_of_the_table_meet_the_files(root: Path, tmp_path: Path):
 
 def test_a_bare_name_that_two_files_share_meets_none(root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture):
     put(root, "file,Edema\na.dcm,1\nb.dcm,1\n")
-    values = values_of(Folder(root, size=16).open(tmp_path / "cache"))
+    with caplog.at_level(logging.INFO):
+        values = values_of(Folder(root, size=16).open(tmp_path / "cache"))
     assert int(torch.isnan(values).sum()) == 4
     assert "1 rows match no file, 4 files have no row" in caplog.text
 
@@ -161,7 +162,8 @@ def test_the_table_fills_what_images_lack(tmp_path: Path, caplog: pytest.LogCapt
     for name in "abc":
         Image.fromarray(rng.integers(0, 255, (40, 40), dtype=np.uint8)).save(root / f"{name}.png")
     put(root, "file,patient_id,sex,age,view,Edema\na.png,7,female,061Y,pa,1\nb.png,7,M,200,AP,0\n")
-    source = Folder(root, size=16).open(tmp_path / "cache").source
+    with caplog.at_level(logging.INFO):
+        source = Folder(root, size=16).open(tmp_path / "cache").source
     assert sorted(source.meta["sex"]) == ["", "F", "M"]
     assert sorted(source.meta["age"]) == ["", "", "61"]
     assert sorted(source.meta["view"]) == ["", "AP", "PA"]
@@ -195,7 +197,7 @@ def test_broken_files_are_quarantined_and_other_body_parts_too(
 def test_only_broken_files_are_an_error(tmp_path: Path):
     (tmp_path / "root").mkdir()
     (tmp_path / "root" / "a.dcm").write_bytes(b"")
-    with pytest.raises(EmptySource, match="none of 1 files can be read; 1 times: the file is empty"):
+    with pytest.raises(EmptySource, match="none of 1 files can be used; 1 times: the file is empty"):
         Folder(tmp_path / "root", findings=["Edema"]).open(tmp_path / "cache")
 
 
@@ -215,7 +217,7 @@ def test_one_patient_for_all_images_is_noticed(
     (tmp_path / "root").mkdir()
     for i in range(2):
         write_dicom(np.roll(film, i), name=f"root/{i}.dcm", PatientID="M1", SOPInstanceUID=f"1.2.{i + 1}")
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.INFO):
         Folder(tmp_path / "root", findings=["Edema"], size=16).open(tmp_path / "cache")
     assert "all 2 images name the same patient" in caplog.text
 
@@ -233,3 +235,47 @@ def test_importing_the_package_loads_no_reader():
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[3])}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_finding_without_a_column_is_unknown_for_every_image(root: Path, tmp_path: Path):
+    put(root, "file,Cardiomegaly,Edema\nx/a.dcm,1,0\nx/b.dcm,0,1\n")
+    opened = Folder(root, findings=["Fracture", "Edema"], size=16).open(tmp_path / "cache")
+    assert opened.source.labels == ("Fracture", "Edema")
+    assert torch.isnan(values_of(opened)[:, 0]).all()
+    assert sorted(values_of(opened)[:, 1].nan_to_num(9).tolist()) == [0.0, 1.0, 9.0, 9.0, 9.0]
+    notes = opened.source.notes  # type: ignore[attr-defined]
+    assert "labels.csv: no column for Fracture: unknown for every image" in notes
+    assert not any("Edema" in note for note in notes)
+
+
+def test_a_misspelled_finding_gets_a_hint(root: Path, tmp_path: Path):
+    put(root, "file,Cardiomegaly,Edema\nx/a.dcm,1,0\n")
+    opened = Folder(root, findings=["Cardiomegalie"], size=16).open(tmp_path / "cache")
+    assert opened.truth is None, "no finding has a column"
+    hint = "labels.csv: no column for Cardiomegalie: unknown for every image; did you mean 'Cardiomegaly'?"
+    assert hint in opened.source.notes  # type: ignore[attr-defined]
+
+
+def test_predicting_reads_no_table(root: Path, tmp_path: Path):
+    put(root, "file,Mass\nnowhere.dcm,maybe\n")
+    opened = Folder(root, labels=None, findings=["Edema"], size=16).open(tmp_path / "cache")
+    assert opened.truth is None
+    assert len(opened.source.ids) == 5
+
+
+@pytest.mark.parametrize(("identity", "ages"), [("private", ["89", "90", "90"]), ("public", ["89", "90", "97"])])
+def test_ages_of_ninety_and_above_are_one_in_private(
+    tmp_path: Path, write_dicom, film: np.ndarray, identity: str, ages: list[str]
+):
+    (tmp_path / "root").mkdir()
+    for i, age in enumerate(("089Y", "090Y", "097Y")):
+        write_dicom(np.roll(film, i), name=f"root/{i}.dcm", SOPInstanceUID=f"1.2.{i + 1}", PatientAge=age)
+    source = Folder(tmp_path / "root", findings=["Edema"], size=16, identity=identity).open(tmp_path / "cache").source
+    assert sorted(source.meta["age"]) == ages
+
+
+def test_notes_of_a_private_folder_are_no_warnings(root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    put(root, "file,Edema\nx/a.dcm,1\n")
+    source = Folder(root, size=16).open(tmp_path / "cache").source
+    assert source.notes  # type: ignore[attr-defined]
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]

@@ -43,7 +43,8 @@ def source_in(hospital: Hospital, cache: Path, **more) -> ImageSource:
 
 
 def test_laterals_are_told_left_out_and_counted(hospital: Hospital, tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    source = source_in(hospital, tmp_path)
+    with caplog.at_level(logging.INFO):
+        source = source_in(hospital, tmp_path)
     names = hospital.pseudonyms()
     laterals = {names[path] for path, view in hospital.views.items() if view == "LATERAL"}
     assert len(laterals) == hospital.counts["laterals"] >= 5
