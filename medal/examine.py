@@ -79,6 +79,18 @@ def measure_arm(probabilities: Tensor, targets: Tensor, labels: Sequence[str]) -
         targets: (V, L), NaN where nothing was answered; a soft label counts as the nearer of absent and present.
         labels: (L) names.
     """
+    return evaluate_multilabel(probabilities, decided(targets), tuple(labels), ARM_POSITIVES)
+
+
+def decided(targets: Tensor) -> Tensor:
+    """Soft labels as the nearer of absent and present, and NaN in the middle: readers in balance say neither.
+
+    Args:
+        targets: any shape, of 1, 0, soft values between, NaN and -1.
+
+    Example:
+        >>> decided(torch.tensor([0.75, 0.25, 0.5, -1.0])).tolist()
+        [1.0, 0.0, nan, -1.0]
+    """
     hard = torch.where(targets > 0.5, 1.0, torch.where((targets >= 0) & (targets < 0.5), 0.0, targets))
-    hard[targets == 0.5] = torch.nan  # readers in balance say neither
-    return evaluate_multilabel(probabilities, hard, tuple(labels), ARM_POSITIVES)
+    return torch.where(targets == 0.5, torch.nan, hard)

@@ -86,6 +86,14 @@ class HumanCampaign(Campaign):
             )
         own = {"token": secrets.token_hex(8)}  # of a study that is new; one that is there keeps its own
         study = assemble.study_of(recipe, recipe.seed, folder, opened.source, split, own)
+        if study.opened["recipe"] != assemble.shareable(recipe) or study.opened["data"]["labels"] != list(
+            opened.source.labels
+        ):
+            study.close()
+            raise StudyError(
+                f"{folder} holds a study that was begun with other findings or settings, and asks about "
+                f"{', '.join(study.opened['data']['labels'])}; give another --out, or remove that folder first"
+            )
         campaign = cls._on(recipe, study, opened, cache)
         campaign.progress = progress
         if campaign.study.ledger.last("asked") is not None:
@@ -260,7 +268,7 @@ class HumanCampaign(Campaign):
         key = write_key(name, numbers_of(self, name), study_token(self.study.opened))
         return Listing(worklist, folder, tuple(files), key)
 
-    def tell(self, path: Path, reader: str = "", extra: bool = False) -> Intake:
+    def tell(self, path: Path, reader: str = "", extra: bool = False, back: bool = False) -> Intake:
         """Takes a file of answers in: its good rows in one step, its bad rows into a list beside it.
 
         Of a file that was told before only the rows count that were refused then: what was taken may have been
@@ -270,15 +278,17 @@ class HumanCampaign(Campaign):
             path: a work list that was filled in, or another file that the format reads.
             reader: who answered, where the file does not say.
             extra: take labels that nobody asked for.
+            back: take answers that the same reader has corrected since.
 
         Raises:
             BadTable: when the file cannot be read; nothing is taken then.
         """
         reading = self.format.read(path, self.pool.labels)
         digest = hashlib.sha256(f"{reader}\n{extra}\n".encode() + path.read_bytes()).hexdigest()
+        known = None if back else self._told.get(digest)
         quarantined = self.source.quarantined
-        desk = Desk(self.pool, self._questions, self._retired_by, quarantined, reader or NOBODY, extra)
-        intake = desk.sort(reading, self._told.get(digest))
+        desk = Desk(self.pool, self._questions, self._retired_by, quarantined, reader or NOBODY, extra, back)
+        intake = desk.sort(reading, known)
         write_refusals(path, reading.name, intake.refused)
         keep_comments(study_token(self.study.opened), intake.comments)
         if not intake.taken:

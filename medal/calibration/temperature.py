@@ -62,7 +62,7 @@ class Temperature:
         if not 0 < self.low < 1 < self.high:
             raise ConfigError(f"Temperature: found bounds {self.low} and {self.high}, expected 0 < low < 1 < high")
 
-    def fit(self, head: Tempered, raw: Float[Tensor, "n *d"], targets: Float[Tensor, "n l"]) -> Float[Tensor, " l"]:
+    def fit(self, head: Tempered, raw: Float[Tensor, "n ..."], targets: Float[Tensor, "n l"]) -> Float[Tensor, " l"]:
         """Temperatures that minimise the log score of the marginals.
 
         The search is deterministic and never worsens the score on the labels that it was given. Where these are told

@@ -102,6 +102,7 @@ def tell(
     study: Study = None,
     reader: Annotated[str, typer.Option(help="Who answered, where the file does not say; better R1 than a name.")] = "",
     extra: Annotated[bool, typer.Option("--extra", help="Take labels that nobody asked for too.")] = False,
+    back: Annotated[bool, typer.Option("--back", help="Take old answers again that were corrected since.")] = False,
     data: Data = None,
 ) -> None:
     """Bring labels in: good rows are kept, bad rows are listed, nothing is half applied.
@@ -109,7 +110,7 @@ def tell(
     [dim]medal tell study/worklists/ask_001/worklist.csv --reader R1[/dim]
     """
     with _opened(study, data) as (campaign, _):
-        intake = campaign.tell(answers, reader, extra)
+        intake = campaign.tell(answers, reader, extra, back)
         tell_intake(campaign, answers, intake)
     if intake.refused:
         raise typer.Exit(1)

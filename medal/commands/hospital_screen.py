@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 DEFAULT = Path("study")
 """The study of commands that are told none."""
+FEW_TO_MEASURE = 20
+"""Images kept for measuring below which `init` says that they are few."""
 SHOWN_REFUSALS = 10
 
 
@@ -39,17 +41,23 @@ def tell_opened(campaign: HumanCampaign) -> None:
     say(facts + (f" in {len(exams)} exams" if exams else ""))
     counts = split.counts()
     measuring = f"{counts['pool']} to choose from, {counts['validation']} kept for measuring"
-    say(measuring + (f", {counts['test']} for the final test" if counts["test"] else ""))
+    say(measuring)
+    if counts["validation"] < FEW_TO_MEASURE:
+        say(
+            f"note: with {images(counts['validation'])} kept for measuring little can be said about the model; "
+            "begin anew with a larger split.validation, or add images"
+        )
     say(f"asks about {', '.join(campaign.pool.labels)}")
     _tell_reasons("left out", getattr(source, "left_out", {}))
-    _tell_reasons("cannot be read", source.quarantined)
+    _tell_reasons("not used", source.quarantined)
     for note in getattr(source, "notes", ()):
         say(f"note: {note}")
     imported = len(campaign.pool.labelled())
     if imported:
         cells = int((~campaign.pool.table().target.isnan()).sum())
         say(f"{images(len(campaign.pool.table()))} have labels of yours, {cells} in all; they train")
-        say("labels of the images kept for measuring are left aside: they were not drawn at random")
+        if counts["validation"]:
+            say("labels of the images kept for measuring are left aside: they were not drawn at random")
     else:
         say("no labels were found; the first work list begins from nothing")
 
@@ -86,6 +94,9 @@ def tell_intake(campaign: HumanCampaign, path: Path, intake: Intake) -> None:
     say(f"{path.name}: {', '.join(told) if told else 'nothing new'}")
     if intake.unchanged:
         say(f"  {intake.unchanged} rows were known already")
+    if intake.overtaken:
+        lines = ", ".join(map(str, intake.overtaken[:SHOWN_REFUSALS]))
+        say(f"  {len(intake.overtaken)} rows were corrected since and stay so (lines {lines}); --back takes them again")
     if intake.blank:
         say(f"  {intake.blank} rows are blank and stay open")
     for line, _, what in intake.refused[:SHOWN_REFUSALS]:

@@ -111,6 +111,8 @@ def _columns(table: Table, labels: Sequence[str]) -> tuple[str, ...]:
     unknown = [n for n in table.header if n and n not in known and not n.startswith(PREDICTED)]
     folded = {name.casefold().replace(" ", ""): name for name in labels}
     for name in unknown:
+        if (own := name.casefold().replace(" ", "_")) in FILLED:
+            raise BadTable(f"{table.name}: the column {name!r} is not read; rename it {own!r}")
         near = difflib.get_close_matches(name.casefold().replace(" ", ""), folded, n=1, cutoff=0.75)
         if near:
             raise BadTable(f"{table.name}: unknown finding {name!r}; did you mean {folded[near[0]]!r}?")

@@ -64,6 +64,7 @@ class Intake:
         refused: (line, id or "", what is wrong); the id only where the study knows it.
         counts: rows of each of `KINDS`.
         unchanged: rows that say what is known already.
+        overtaken: lines whose answer the same reader gave before and has corrected since; they change nothing.
         blank: rows that say nothing yet.
         comments: (id, reader, text) for the private table.
     """
@@ -73,6 +74,7 @@ class Intake:
     refused: list[tuple[int, str, str]] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
     unchanged: int = 0
+    overtaken: list[int] = field(default_factory=list)
     blank: int = 0
     comments: list[tuple[str, str, str]] = field(default_factory=list)
 
@@ -105,6 +107,8 @@ class Desk:
         quarantined: id -> why the file cannot be read.
         reader: who answered where a row does not say.
         extra: take labels that nobody asked for.
+        back: take answers that the same reader has corrected since; without it, an old file that is told again undoes
+            no correction.
     """
 
     pool: Pool
@@ -113,6 +117,7 @@ class Desk:
     quarantined: Mapping[str, str]
     reader: str
     extra: bool = False
+    back: bool = False
 
     def sort(self, reading: Reading, again: Container[int] | None = None) -> Intake:
         """Goes through every row; nothing is recorded.
@@ -191,6 +196,9 @@ class Desk:
         problems = [problem for unit, _ in units if (problem := self._refusal(unit, row, reader, taken))]
         if problems:
             return problems[0]
+        if not self.back and all(self._overtaken(unit, values, reader) for unit, values in units):
+            intake.overtaken.append(row.line)
+            return ""
         kinds = [self._kind(unit, values, row, reader) for unit, values in units]
         new = [(unit, values, kind) for (unit, values), kind in zip(units, kinds, strict=True) if kind]
         if not new:
@@ -213,6 +221,16 @@ class Desk:
             return "was not drawn for measuring; a label that was not drawn at random would bias the measurement"
         what = "this image" if not self.pool.units.inner else unit.removeprefix(row.id + SEPARATOR)
         return "" if self.extra else f"nobody asked about {what}; --extra takes labels that were not asked for"
+
+    def _overtaken(self, unit: str, values: Tensor, reader: str) -> bool:
+        """Whether the reader gave just this answer before, and something else since."""
+        mine = [a.values for a in self.pool.opinions(unit) if a.annotator == reader]
+        later = mine if self.retired_by.get(unit) == reader else mine[:-1]
+        if not any(torch.equal(old.nan_to_num(-9), values.nan_to_num(-9)) for old in later):
+            return False
+        present = latest([(reader, old) for old in mine])[reader]
+        changed = not torch.equal(torch.where(values.isnan(), present, values).nan_to_num(-9), present.nan_to_num(-9))
+        return changed or self.retired_by.get(unit) == reader
 
     def _kind(self, unit: str, values: Tensor, row: AnswerRow, reader: str) -> str:
         """Which of `KINDS` an answer is; "" when it says what is known already."""

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from medal.examine import ARM_POSITIVES
+from medal.examine import ARM_POSITIVES, decided
 from medal.seeding import Seed
 
 if TYPE_CHECKING:
@@ -68,12 +68,12 @@ def measures(campaign: HumanCampaign) -> Measures:
     told = campaign.probabilities(arm.rows) if len(arm) else None
     rows = []
     for k, name in enumerate(campaign.pool.labels):
-        mine, theirs = train.target[:, k], arm.target[:, k]
+        mine, theirs = train.target[:, k], decided(arm.target[:, k])
         present, absent = int((theirs == 1).sum()), int((theirs == 0).sum())
         auroc, low, high = None, None, None
         if told is not None and min(present, absent) >= ARM_POSITIVES:
             hard = theirs.clone()
-            hard[(hard != 0) & (hard != 1)] = math.nan
+            hard[hard == -1] = math.nan
             found = macro_interval(
                 told[:, k : k + 1].numpy(),
                 hard[:, None].numpy(),

@@ -148,7 +148,7 @@ def test_init_says_what_it_found(journey: Journey) -> None:
     assert began < counts["frontals"]
     assert "left out" in said
     assert "lateral view" in said
-    assert "cannot be read" in said
+    assert "not used" in said
     assert "have labels of yours" in said
     assert "note: " in said
     (imported,) = [e for e in journey.events("answered") if e["purpose"] == "imported"]

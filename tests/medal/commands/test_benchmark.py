@@ -9,7 +9,7 @@ import typer
 from small_benchmark import tables_of, write_file
 from typer.testing import CliRunner
 
-from medal.benchmark import execution
+import medal.run
 from medal.commands.benchmark import register
 from medal.errors import StudyError, UnknownName
 
@@ -74,10 +74,10 @@ def test_verify_exits_with_two_when_something_is_wrong(played: Path) -> None:
 def test_a_failed_cell_is_named_and_the_exit_code_is_two(
     played: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def breaks(*_: object) -> str:
+    def breaks(*_: object, **__: object) -> str:
         raise StudyError("the disk is gone")
 
-    monkeypatch.setattr(execution, "_play", breaks)
+    monkeypatch.setattr(medal.run, "play", breaks)
     file = played.parent / "small.yaml"
     told = call("run", str(file), "--out", str(tmp_path / "b"), code=2)
     assert "drawn/sigmoid/entropy/block_00: the disk is gone" in told

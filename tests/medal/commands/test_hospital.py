@@ -13,7 +13,7 @@ from hospital_folder import Hospital, make_hospital
 from typer.testing import CliRunner
 
 from medal.cli import app
-from medal.errors import ConfigError
+from medal.errors import ConfigError, StudyError
 from medal.study import Study
 
 SMALL = (
@@ -118,3 +118,15 @@ def test_a_test_part_is_refused(hospital: Hospital) -> None:
     assert isinstance(result.exception, ConfigError)
     assert str(result.exception).endswith("set split.test=0")
     assert not Path("study").exists()
+
+
+def test_a_second_init_with_other_findings_leaves_the_study_alone(hospital: Hospital) -> None:
+    run("init", "archive", "-o", "study", *SMALL)
+    with pytest.raises(StudyError, match="asks about Edema, Effusion; give another --out"):
+        run("init", "archive", "-o", "study", "--findings", "Edema", *SMALL[2:])
+    assert "asks about Edema, Effusion" in run("init", "archive", "-o", "study", *SMALL)  # the same words finish it
+    run("ask", "study", "-n", "4")
+
+
+def test_few_images_to_measure_with_are_told(hospital: Hospital) -> None:
+    assert "kept for measuring little can be said about the model" in run("init", "archive", "-o", "study", *SMALL)

@@ -138,3 +138,9 @@ def test_one_finding_of_an_image(tmp_path: Path) -> None:
         (row,) = csv.DictReader(handle)
     assert row["asked"] == "Edema"
     assert (row["predicted Edema"], row["predicted Pleural Effusion"]) == ("0.40", "")
+
+
+@pytest.mark.parametrize(("header", "own"), [("Reader", "reader"), ("Cannot label", "cannot_label")])
+def test_a_column_of_ours_in_other_letters_is_not_passed_over(tmp_path: Path, header: str, own: str) -> None:
+    with pytest.raises(BadTable, match=f"the column {header!r} is not read; rename it {own!r}"):
+        read(tmp_path, f"id,Edema,{header}\nIa,1,R2\n")

@@ -173,3 +173,23 @@ def test_who_brings_it_back_in_this_file_opens_it_to_the_others(inner: bool) -> 
         ((line, _, what),) = intake.refused
         assert (line, what.startswith("R1, R2 could label it")) == (4, True)
         assert intake.retired == []
+
+
+def test_an_old_answer_undoes_no_correction_unless_it_is_wanted() -> None:
+    pool = answered(answered(pool_of(PARTS), "r001", (A, B, B), "R1"), "r001", (B, B, B), "R1")
+    old = row(7, "r001", a=A, b=B, c=B)
+    intake = sort([old], pool=pool)
+    assert (intake.taken, intake.overtaken) == (0, [7])
+    assert sort([old], pool=pool, back=True).counts["corrected"] == 1
+    # the same words of another reader, and new words of the same reader, count
+    assert sort([row(7, "r001", a=A, b=B, c=B, reader="R2")], pool=pool).counts["second opinion"] == 1
+    assert sort([row(7, "r001", a=A, b=A, c=B)], pool=pool).counts["corrected"] == 1
+
+
+def test_an_old_answer_brings_nothing_back_that_its_reader_took_out_since() -> None:
+    pool = answered(pool_of(PARTS), "r001", (A, B, B), "R1")
+    pool.retire(["r001"])
+    old, out = row(7, "r001", a=A, b=B, c=B), {"r001": "R1"}
+    assert sort([old], pool=pool, retired_by=out).overtaken == [7]
+    assert sort([old], pool=pool, retired_by=out, back=True).counts["corrected"] == 1
+    assert sort([row(7, "r001", a=B, b=B, c=B)], pool=pool, retired_by=out).counts["corrected"] == 1
