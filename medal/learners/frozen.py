@@ -17,9 +17,9 @@ from torch import Tensor
 
 from medal.errors import ConfigError, OutputError
 from medal.learners.networks import Perceptron
-from medal.learners.once import made_once
 from medal.learners.protocol import Augmentation, FitReport, Network
 from medal.learners.supervised import Parts, Supervised
+from medal.once import made_once
 from medal.pool import LabelTable, Pool
 from medal.seeding import Seed
 from medal.source import Progress, Source, silent

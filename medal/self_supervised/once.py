@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from medal.errors import ConfigError, StudyError
-from medal.learners.once import made_once
+from medal.once import made_once
 from medal.source import Progress, Source
 from medal.weights import load_weights, save_weights
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from medal.learners.once import made_once
+from medal.once import made_once
 
 
 def read(path: Path) -> str | None:
